@@ -1,0 +1,140 @@
+//! The configuration, resolved: sizes in bytes, paths absolute, every value checked.
+//!
+//! `raw` is what the file says, `resolve` turns it into what is meant; after that nothing fails.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use standpipe_wal::StreamName;
+
+use crate::sink::SinkConfig;
+use crate::source::Source;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the log, the committed offsets and the lock live.
+    pub data_dir: PathBuf,
+    /// The doors, in the order of the file.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// The destinations by name.
+    pub sinks: BTreeMap<String, Arc<dyn SinkConfig>>,
+    /// The log.
+    pub wal: WalConfig,
+    /// Between sockets and the log.
+    pub intake: IntakeConfig,
+    /// Between the log and the destinations.
+    pub upload: UploadConfig,
+    /// What holds for every stream that is not named.
+    pub stream_default: StreamConfig,
+    /// Named streams, each complete.
+    pub streams: BTreeMap<StreamName, StreamConfig>,
+    /// How to ask a running agent.
+    pub admin: AdminConfig,
+}
+
+impl Config {
+    /// What holds for a stream.
+    pub fn stream(&self, name: &StreamName) -> &StreamConfig {
+        self.streams.get(name).unwrap_or(&self.stream_default)
+    }
+}
+
+/// `[wal]`
+#[derive(Clone, Debug)]
+pub struct WalConfig {
+    /// Zero for `sync = "always"`; else acknowledgements wait up to this long for a shared sync.
+    pub sync_interval: Duration,
+    /// When a segment is full.
+    pub segment_bytes: u64,
+    /// Everything under `data_dir`.
+    pub bytes_max: u64,
+    /// What ingest leaves free on the file system.
+    pub free_bytes_min: u64,
+    /// Owner threads.
+    pub owners: usize,
+    /// Trimmed segments kept for reuse, in bytes.
+    pub pool_bytes_max: u64,
+}
+
+/// `[intake]`
+#[derive(Clone, Debug)]
+pub struct IntakeConfig {
+    /// Bytes accepted and not yet durable, over all streams.
+    pub memory_max: usize,
+    /// Streams that may exist.
+    pub streams_max: usize,
+    /// Connections over all sources.
+    pub connections_max: usize,
+}
+
+/// `[upload]`
+#[derive(Clone, Debug)]
+pub struct UploadConfig {
+    /// Bytes of calls being built or in flight, over all streams.
+    pub memory_max: usize,
+    /// How long a stop waits for calls in flight and for what is left.
+    pub drain_timeout: Duration,
+    /// The longest pause between attempts.
+    pub backoff_max: Duration,
+}
+
+/// `[stream.NAME]` over `[stream.default]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// The name of a sink.
+    pub sink: String,
+    /// The name at the destination; the stream's own unless given.
+    pub delivery_stream: Option<String>,
+    /// How events become records.
+    pub aggregate: Aggregate,
+    /// Behind every event, unless the event is raw. May be empty.
+    pub delimiter: Vec<u8>,
+    /// How long events may wait for a call to become full.
+    pub linger: Duration,
+    /// Calls in flight at once.
+    pub in_flight_max: usize,
+    /// Whether a call waits for the one before it.
+    pub ordered: bool,
+    /// What happens to new events when the log is full.
+    pub when_full: WhenFull,
+    /// What the stream may take on disk; absent for no limit of its own.
+    pub bytes_max: Option<u64>,
+    /// How long delivered events stay in the log.
+    pub retain_delivered: Duration,
+    /// Stop delivering, keep accepting.
+    pub paused: bool,
+}
+
+/// How events become records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aggregate {
+    /// What the destination takes best. Means `none` until the destination can be asked.
+    Auto,
+    /// As many events as fit in one record, each followed by the delimiter.
+    Lines,
+    /// One event, one record.
+    None,
+}
+
+/// What happens to new events when the log is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The socket waits.
+    Block,
+    /// The client is told.
+    Reject,
+    /// The oldest events make room, and are counted.
+    DropOldest,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// The control socket; `data_dir/admin.sock` unless given.
+    pub unix: PathBuf,
+}

@@ -1,0 +1,51 @@
+//! Committed offsets: what was confirmed, per stream and sink, kept in sled and nowhere else.
+
+use serde::{Deserialize, Serialize};
+use standpipe_wal::StreamName;
+
+/// Whose progress: a stream towards a sink.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The stream.
+    pub stream: StreamName,
+    /// The sink's name in the configuration.
+    pub sink: String,
+}
+
+/// How far a stream's delivery to a sink has come. Offsets are half-open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The log that the offsets belong to.
+    pub log_id: [u8; 16],
+    /// The first offset that is not committed.
+    pub committed: u64,
+    /// Ranges `[start, end)` beyond `committed` that are confirmed already, ascending, disjoint.
+    pub delivered: Vec<(u64, u64)>,
+    /// Events passed without a confirmation since the stream began, by reason. Enters the store
+    /// together with the commit that passed them, so that the counts survive restarts.
+    pub unconfirmed: Vec<Unconfirmed>,
+}
+
+/// A range that was passed without a confirmation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    /// The first offset.
+    pub start: u64,
+    /// The first offset not included.
+    pub end: u64,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a range was passed without a confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Reason {
+    /// Proven to have been durable, and not readable any more.
+    Lost,
+    /// Dropped by the policy `drop_oldest`.
+    Dropped,
+    /// Stored in a synced dead letter.
+    DeadLetter,
+    /// No longer in the log when the reader came to it.
+    Trimmed,
+}

@@ -1,0 +1,54 @@
+//! Sources: the doors through which events come in. One file per kind.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::intake::Intake;
+use crate::status::AgentStatus;
+use crate::tasks::Stop;
+
+/// What a source is given when it starts.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where events go.
+    pub intake: Intake,
+    /// When to stop reading: submit what was read, send the answers that are due, close.
+    pub stop: Stop,
+    /// Numbers about connections and refused lines.
+    pub status: Arc<AgentStatus>,
+    /// Connections of all sources together; a permit is taken before `accept`.
+    pub connections: Arc<tokio::sync::Semaphore>,
+    /// Permits for lines beyond [`crate::limits::SHORT_LINE_BYTES_MAX`].
+    pub long_lines: Arc<tokio::sync::Semaphore>,
+}
+
+/// A configured door, not yet open.
+pub trait Source: Debug + Send + Sync {
+    /// The kind's name in the configuration.
+    fn kind(&self) -> &'static str;
+
+    /// Binds the socket. Called for all sources before any of them runs, so that a bad address is
+    /// an error of the start and not a log line later.
+    fn bind(&self) -> io::Result<Box<dyn Bound>>;
+}
+
+/// A source whose socket is bound.
+pub trait Bound: Debug + Send {
+    /// Where it listens, for people and for tests that bound port 0: `tcp://127.0.0.1:15555`.
+    fn address(&self) -> String;
+
+    /// Serves until told to stop; returns when every connection has ended.
+    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// A kind of source, as the configuration names it.
+#[derive(Debug)]
+pub struct Kind {
+    /// The value of `kind =`.
+    pub name: &'static str,
+    /// Reads the options of one `[[source]]` table (without `kind`).
+    pub parse: fn(toml::Table) -> Result<Arc<dyn Source>, toml::de::Error>,
+}

@@ -1,0 +1,181 @@
+//! What the agent knows about itself, for people and programs: numbers that only grow and states
+//! with a reason and a time. Written by whoever owns the fact, read by `admin` and the commands.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+/// A number that several threads write.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes away from it (gauges alone).
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Sets it (gauges alone).
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a part of a stream fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// One word: `ok`, `idle`, `throttled`, `missing`, `denied`, `unreachable`, `refused`,
+    /// `failing`, `full`, `damaged` …
+    pub state: String,
+    /// Why, in a sentence; empty where all is well.
+    pub reason: String,
+    /// Since when.
+    #[serde(with = "crate::status::rfc3339")]
+    pub since: SystemTime,
+}
+
+/// A state that one part writes and everybody reads.
+#[derive(Debug)]
+pub struct Health(Mutex<State>);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            state: "ok".into(),
+            reason: String::new(),
+            since: SystemTime::now(),
+        }))
+    }
+}
+
+impl Health {
+    /// Enters a state. Returns the state that was left, where this is a change: the caller logs
+    /// changes, never repetitions.
+    pub fn enter(&self, state: &str, reason: &str) -> Option<State> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.state == state {
+            if current.reason != reason {
+                reason.clone_into(&mut current.reason);
+            }
+            return None;
+        }
+        let entered =
+            State { state: state.into(), reason: reason.into(), since: SystemTime::now() };
+        Some(std::mem::replace(&mut *current, entered))
+    }
+
+    /// The present state.
+    pub fn state(&self) -> State {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Counts kept by a stable word, such as a refusal's code.
+#[derive(Debug, Default)]
+pub struct CountsByReason(Mutex<BTreeMap<&'static str, u64>>);
+
+impl CountsByReason {
+    /// Adds to the count of a reason.
+    pub fn add(&self, reason: &'static str, n: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += n;
+    }
+
+    /// All counts.
+    pub fn snapshot(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Everything about one stream. The journal writes the first group, the uploader the second.
+#[derive(Debug, Default)]
+pub struct StreamStatus {
+    /// The log's side: `ok`, `failing`, `full`, `opening`.
+    pub log: Health,
+    /// First offset not given out.
+    pub next: Count,
+    /// First offset that is not durable.
+    pub durable: Count,
+    /// First offset still in the log.
+    pub oldest: Count,
+    /// Segment files.
+    pub segments: Count,
+    /// Bytes that the stream takes on disk.
+    pub disk_bytes: Count,
+    /// Payload bytes that became durable since the agent started.
+    pub accepted_bytes: Count,
+    /// Events that became durable since the agent started.
+    pub accepted_events: Count,
+    /// Events refused, by [`crate::intake::Refusal::code`].
+    pub refused: CountsByReason,
+
+    /// The destination's side: `ok`, `throttled`, `missing`, `denied`, `unreachable`, `refused` …
+    pub upload: Health,
+    /// First offset that is not committed.
+    pub committed: Count,
+    /// Payload bytes between `committed` and `durable`.
+    pub backlog_bytes: Count,
+    /// When the oldest uncommitted event was taken in, in milliseconds of Unix time; 0 for none.
+    pub oldest_pending_ms: Count,
+    /// Events confirmed by the destination since the agent started.
+    pub delivered_events: Count,
+    /// Payload bytes confirmed since the agent started.
+    pub delivered_bytes: Count,
+    /// Calls made to the destination.
+    pub calls: Count,
+    /// Records sent, repetitions included.
+    pub records_sent: Count,
+    /// Bytes as Firehose bills them: each delivered record rounded up to 5 KiB.
+    pub billed_bytes: Count,
+    /// Records that were sent again, by reason.
+    pub retried: CountsByReason,
+    /// Events that may have been delivered twice: their outcome could not be known.
+    pub possible_duplicates: Count,
+    /// Events that passed without confirmation, by reason (`lost`, `dropped`, `dead_letter` …).
+    pub unconfirmed: CountsByReason,
+    /// Events whose payload contains the delimiter that ends events.
+    pub embedded_delimiter: Count,
+}
+
+/// What is not any one stream's.
+#[derive(Debug, Default)]
+pub struct AgentStatus {
+    /// Connections open now.
+    pub connections: Count,
+    /// Connections accepted since the start.
+    pub accepted_connections: Count,
+    /// Lines refused before a stream was known, by [`crate::intake::Refusal::code`] and the like.
+    pub refused: CountsByReason,
+    /// The committed offsets' store: `ok`, `failing`, `restarted`.
+    pub offsets: Health,
+}
+
+/// Times as RFC 3339 text, to the millisecond.
+pub mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes a time.
+    pub fn serialize<S: Serializer>(time: &SystemTime, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_rfc3339_millis(*time))
+    }
+
+    /// Reads a time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(d)?;
+        humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)
+    }
+}

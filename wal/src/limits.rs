@@ -1,0 +1,38 @@
+//! Every number of the log, with a name. Sizes are in bytes.
+
+/// The longest stream name.
+pub const STREAM_NAME_BYTES_MAX: usize = 64;
+
+/// The largest event: what one Firehose record may hold before base64
+/// (`PutRecordBatch`, `Data`: at most 1,024,000 bytes).
+pub const EVENT_BYTES_MAX: usize = 1_024_000;
+
+/// What stands before each event in a frame's body: its length, a little-endian `u32`.
+pub const EVENT_PREFIX_BYTES: usize = 4;
+
+/// The fixed part of a frame.
+pub const FRAME_HEADER_BYTES: usize = 48;
+
+/// The largest frame, header included, unless a single event is larger: small enough that damage
+/// costs little and that a reader holds it in memory.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// The largest body of a frame of more than one event.
+pub const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_HEADER_BYTES;
+
+/// The largest body that any frame can have: one event of the largest size.
+pub const BODY_BYTES_CEILING: usize = EVENT_PREFIX_BYTES + EVENT_BYTES_MAX;
+
+/// A segment's header: a block of its own, so that no later write touches it.
+pub const SEGMENT_HEADER_BYTES: usize = 4096;
+
+/// How long a segment grows before the log rolls to the next one, unless configured.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// The smallest segment that can be configured: room for one largest event.
+pub const SEGMENT_BYTES_MIN: u64 = 2 * 1024 * 1024;
+
+const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_CEILING);
+const _: () = assert!(
+    SEGMENT_BYTES_MIN as usize >= SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + BODY_BYTES_CEILING
+);
