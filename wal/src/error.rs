@@ -1,1 +1,45 @@
-//! Being written.
+//! What can go wrong with the log, said with the operation and the path.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An operation of the log that failed.
+///
+/// Bad bytes are never an error: they are found by recovery and reported as facts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused an operation on a file or a directory.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb: `create`, `write`, `sync`, …
+        operation: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process, or another part of this one, holds the data directory.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// An error of the system with what was tried and on which path.
+    pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { operation, path: path.to_owned(), source }
+    }
+
+    /// Whether the disk or the quota is full, so that room must be made before trying again.
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Locked { .. } => false,
+        }
+    }
+}

@@ -17,8 +17,7 @@ pub mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
 
-
-
+pub use real::RealFs;
 /// What an opened file may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -16,7 +16,9 @@ pub struct StreamName(Arc<str>);
 
 /// Why some bytes are no stream name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stream name is 1 to 64 of the characters a-z A-Z 0-9 _ . - and neither \".\" nor \"..\"")]
+#[error(
+    "a stream name is 1 to 64 of the characters a-z A-Z 0-9 _ . - and neither \".\" nor \"..\""
+)]
 pub struct InvalidStreamName;
 
 impl StreamName {
