@@ -1,6 +1,7 @@
 //! The configuration, resolved: sizes in bytes, paths absolute, every value checked.
 //!
 //! `raw` is what the file says, `resolve` turns it into what is meant; after that nothing fails.
+//! `document` keeps where each value was written, so that an error names file, line and key.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,23 @@ use standpipe_wal::StreamName;
 
 use crate::sink::SinkConfig;
 use crate::source::Source;
+
+pub mod defaults;
+mod document;
+mod effective;
+pub mod environment;
+mod kinds;
+pub mod load;
+pub mod problem;
+pub mod raw;
+pub mod resolve;
+#[cfg(test)]
+mod tests;
+pub mod value;
+
+pub use load::{Loaded, Request, load};
+pub use problem::{Problem, Problems};
+pub use resolve::{Inputs, Resolved, resolve};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug)]

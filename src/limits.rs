@@ -25,6 +25,39 @@ pub const UNANSWERED_MAX: usize = 256;
 /// overlap in the device.
 pub const OWNERS_DEFAULT: usize = 16;
 
+/// As many owners as can be configured: more threads than any disk runs syncs at once.
+pub const OWNERS_MAX: usize = 256;
+
+/// The longest `wal.sync` that can be configured: acknowledgements wait for it.
+pub const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
+/// The most that can be configured as memory, far above any use and below what a counter holds.
+pub const MEMORY_MAX: usize = 64 << 30;
+
+/// The least `intake.memory_max`: one whole `PutRecordBatch` is reserved at once.
+pub const INTAKE_MEMORY_MIN: usize = 8 << 20;
+
+/// The least `upload.memory_max`: one largest call, its body in base64, and the next being read.
+pub const UPLOAD_MEMORY_MIN: usize = 16 << 20;
+
+/// As many streams as can be configured: each has a directory and an open file.
+pub const STREAMS_MAX: usize = 100_000;
+
+/// As many connections as can be configured.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+
+/// As many calls in flight for one stream as can be configured.
+pub const IN_FLIGHT_MAX: usize = 64;
+
+/// The longest delimiter.
+pub const DELIMITER_BYTES_MAX: usize = 64;
+
+/// The longest `linger`: events stay in the log for it, and nothing is gained behind an hour.
+pub const LINGER_MAX: Duration = Duration::from_hours(1);
+
+/// The least `upload.backoff_max`.
+pub const BACKOFF_MAX_MIN: Duration = Duration::from_millis(100);
+
 /// Messages that may wait for one owner.
 pub const OWNER_QUEUE_MAX: usize = 1024;
 
@@ -46,3 +79,6 @@ pub const FIREHOSE_BILLING_STEP_BYTES: u64 = 5 * 1024;
 
 const _: () = assert!(standpipe_wal::limits::EVENT_BYTES_MAX == FIREHOSE_RECORD_BYTES_MAX);
 const _: () = assert!(FIREHOSE_RECORD_BYTES_MAX <= FIREHOSE_CALL_BYTES_MAX);
+const _: () = assert!(FIREHOSE_CALL_BYTES_MAX * 2 <= INTAKE_MEMORY_MIN);
+const _: () =
+    assert!(FIREHOSE_CALL_BYTES_MAX / 3 * 4 + 2 * FIREHOSE_CALL_BYTES_MAX <= UPLOAD_MEMORY_MIN);

@@ -148,3 +148,6 @@ pub trait SinkConfig: Debug + Send + Sync {
     /// retry can mend.
     fn build(&self) -> BoxFuture<'_, anyhow::Result<Arc<dyn Sink>>>;
 }
+
+/// Every kind of sink.
+pub const KINDS: &[Kind] = &[];

@@ -52,3 +52,6 @@ pub struct Kind {
     /// Reads the options of one `[[source]]` table (without `kind`).
     pub parse: fn(toml::Table) -> Result<Arc<dyn Source>, toml::de::Error>,
 }
+
+/// Every kind of source.
+pub const KINDS: &[Kind] = &[];

@@ -1,0 +1,65 @@
+//! The environment, read here and nowhere else.
+//!
+//! `STANDPIPE_` and a key's path in capitals, with `__` between its levels, lays a value over the
+//! file: `STANDPIPE_DATA_DIR`, `STANDPIPE_WAL__SYNC`, `STANDPIPE_SINK__FIREHOSE__REGION`,
+//! `STANDPIPE_SOURCE__0__LISTEN` (the first source). The name of a stream or a sink matches one in
+//! the file whatever its case, with `_` for `.` and `-`; a new one is taken in small letters. The
+//! value is read as TOML where it is TOML (`true`, `"\n"`), else as text.
+
+use super::document::Document;
+use super::problem::{KeyPath, Step};
+
+/// What their names begin with.
+pub(super) const PREFIX: &str = "STANDPIPE_";
+
+/// Variables that commands read for their own options; they are no configuration keys.
+pub const COMMAND_VARIABLES: &[&str] =
+    &["STANDPIPE_CONFIG", "STANDPIPE_LOG", "STANDPIPE_LOG_FORMAT", "STANDPIPE_TO"];
+
+/// Variables of this process that are meant for the configuration, sorted by name.
+pub(super) fn variables() -> Vec<(String, String)> {
+    let mut variables: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            let meant = name.starts_with(PREFIX) && !COMMAND_VARIABLES.contains(&name.as_str());
+            meant.then(|| (name, value.to_string_lossy().into_owned()))
+        })
+        .collect();
+    variables.sort();
+    variables
+}
+
+/// Whether the user asked for plain text (<https://no-color.org>).
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Lays the variables over the document.
+pub(super) fn apply<'t>(document: &mut Document<'t>, variables: &'t [(String, String)]) {
+    for (name, value) in variables {
+        let path = path(document, name.strip_prefix(PREFIX).unwrap_or(name));
+        document.add_variable(name, &path, value);
+    }
+}
+
+fn path(document: &Document<'_>, name: &str) -> KeyPath {
+    let mut steps: Vec<Step> = Vec::new();
+    for part in name.split("__") {
+        let lower = part.to_ascii_lowercase();
+        let step = match (steps.as_slice(), part.parse()) {
+            ([Step::Key(section)], Ok(index)) if section == "source" => Step::Index(index),
+            ([Step::Key(section)], _) if section == "stream" || section == "sink" => {
+                let same = |name: &String| fold(name) == fold(part);
+                Step::Key(document.names(section).into_iter().find(same).unwrap_or(lower))
+            }
+            _ => Step::Key(lower),
+        };
+        steps.push(step);
+    }
+    KeyPath(steps)
+}
+
+/// What a name looks like in the name of a variable.
+fn fold(name: &str) -> String {
+    name.to_ascii_uppercase().replace(['.', '-'], "_")
+}

@@ -1,0 +1,77 @@
+//! What the configuration says, before it is known what that means: every key, all optional.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{Period, Size, Sync};
+use super::{Aggregate, WhenFull};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) source: Vec<toml::Table>,
+    pub(super) sink: BTreeMap<String, toml::Table>,
+    pub(super) wal: RawWal,
+    pub(super) intake: RawIntake,
+    pub(super) upload: RawUpload,
+    pub(super) stream: BTreeMap<String, RawStream>,
+    pub(super) admin: RawAdmin,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWal {
+    pub(super) sync: Option<Sync>,
+    pub(super) segment_bytes: Option<Size>,
+    pub(super) bytes_max: Option<Size>,
+    pub(super) free_bytes_min: Option<Size>,
+    pub(super) pool_bytes_max: Option<Size>,
+    pub(super) owners: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the names are the keys of the file")]
+pub(super) struct RawIntake {
+    pub(super) memory_max: Option<Size>,
+    pub(super) streams_max: Option<usize>,
+    pub(super) connections_max: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawUpload {
+    pub(super) memory_max: Option<Size>,
+    pub(super) drain_timeout: Option<Period>,
+    pub(super) backoff_max: Option<Period>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStream {
+    pub(super) sink: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delivery_stream: Option<String>,
+    pub(super) aggregate: Option<Aggregate>,
+    pub(super) delimiter: Option<String>,
+    pub(super) linger: Option<Period>,
+    pub(super) in_flight_max: Option<usize>,
+    pub(super) ordered: Option<bool>,
+    pub(super) when_full: Option<WhenFull>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_max: Option<Size>,
+    pub(super) retain_delivered: Option<Period>,
+    pub(super) paused: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAdmin {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unix: Option<PathBuf>,
+}
