@@ -77,6 +77,71 @@ pub const FIREHOSE_CALL_BYTES_MAX: usize = 4_000_000;
 /// Firehose bills each record in steps of this size.
 pub const FIREHOSE_BILLING_STEP_BYTES: u64 = 5 * 1024;
 
+/// The smallest size to which a stream's calls shrink after time-outs or size refusals. A single
+/// event that is larger still goes, alone.
+pub const CALL_BYTES_FLOOR: usize = 64 * 1024;
+
+/// After this many successful calls under a limit that a size refusal has set, a call of twice the
+/// size is tried again.
+pub const CALLS_BEFORE_SIZE_PROBE: u32 = 256;
+
+/// What an attempt may take apart from the transfer of its body.
+pub const ATTEMPT_TIMEOUT_BASE: Duration = Duration::from_secs(10);
+
+/// The slowest link that an attempt is given time for, in bytes per second.
+pub const ATTEMPT_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
+
+/// How much longer than the uploader a sink's own client waits, so that the uploader's time-out is
+/// the one that fires.
+pub const CLIENT_TIMEOUT_EXTRA: Duration = Duration::from_secs(5);
+
+/// Establishing a connection, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A connection that was not used for this long is closed rather than used again: what lies between
+/// may have forgotten it.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// The pause before the first repetition is random between zero and this; the bound doubles with
+/// each further failure, up to `upload.backoff_max`.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(100);
+
+/// Whole calls refused in a row, without one success, before the stream itself is taken for refused
+/// and splitting stops: enough to find one bad event in the largest call (2^15 events), few enough
+/// that a wrong endpoint is not asked about each event of a backlog.
+pub const REFUSALS_BEFORE_SLOW: u32 = 32;
+
+/// How often a single refused event is tried again.
+pub const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Refused events that a stream sets aside before it stops taking new ones from the log.
+pub const REFUSED_EVENTS_MAX: usize = 256;
+
+/// Delivered ranges beyond the committed offset before a stream stops taking new events from the
+/// log: what bounds the window in memory and its copy in the offset store.
+pub const DELIVERED_RANGES_MAX: usize = 1024;
+
+/// Calls without a single record to repeat before a stream that was throttled counts as `ok`.
+pub const CLEAN_CALLS_BEFORE_OK: u32 = 8;
+
+/// What one call takes from the upload memory beside its bytes: the table of its records.
+pub const CALL_OVERHEAD_BYTES: usize = 32 * 1024;
+
+/// The least upload memory that can work: one largest record, encoded, and its overhead.
+pub const UPLOAD_MEMORY_MIN: usize = 4 * 1024 * 1024;
+
+/// How often the numbers of a paused stream are brought up to date.
+pub const PAUSED_STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When the `file` sink begins another file, unless configured.
+pub const FILE_SINK_BYTES_MAX_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// Files that the `file` sink keeps open at once.
+pub const FILE_SINK_OPEN_MAX: usize = 64;
+
+const _: () = assert!(UPLOAD_MEMORY_MIN > FIREHOSE_RECORD_BYTES_MAX * 3 + CALL_OVERHEAD_BYTES);
+const _: () = assert!(CALL_BYTES_FLOOR <= FIREHOSE_CALL_BYTES_MAX);
+const _: () = assert!(1 << REFUSALS_BEFORE_SLOW as u64 > FIREHOSE_CALL_BYTES_MAX);
 const _: () = assert!(standpipe_wal::limits::EVENT_BYTES_MAX == FIREHOSE_RECORD_BYTES_MAX);
 const _: () = assert!(FIREHOSE_RECORD_BYTES_MAX <= FIREHOSE_CALL_BYTES_MAX);
 const _: () = assert!(FIREHOSE_CALL_BYTES_MAX * 2 <= INTAKE_MEMORY_MIN);

@@ -1,1 +1,78 @@
-//! Being written.
+//! One task per stream: what is durable becomes calls, calls become confirmed ranges.
+//!
+//! The router reads the segment files up to the durable offset and no further, packs events into
+//! records and records into calls, and hands them to the uploader. It waits on values (the durable
+//! offset, the stop) and on its own calls, never on a notification that could be missed.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use standpipe_wal::fs::Fs;
+use standpipe_wal::{Offset, StreamName};
+use tokio::sync::watch;
+
+use crate::config::StreamConfig;
+use crate::offsets::{Key, Progress};
+use crate::sink::Sink;
+use crate::status::StreamStatus;
+use crate::tasks::Stop;
+use crate::uploader::memory::MemoryPool;
+
+/// How far a stream is durable. Published on every sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// The first offset that is not durable.
+    pub offset: Offset,
+    /// Payload bytes of the events that became durable since the agent started.
+    pub payload_bytes: u64,
+    /// When the newest durable event was taken in, in milliseconds of Unix time; 0 for none.
+    pub newest_ms: u64,
+}
+
+/// Where confirmed progress goes.
+pub trait Commits: Debug + Send + Sync {
+    /// Hands over the present progress; a later one replaces an earlier one that is not stored yet.
+    /// Never blocks and never fails: trouble of the store is the store's to report and to mend.
+    fn commit(&self, key: &Key, progress: Progress);
+}
+
+/// Everything that delivering one stream needs.
+#[derive(Debug)]
+pub struct Task {
+    /// The stream.
+    pub stream: StreamName,
+    /// The directory of the stream's segments.
+    pub dir: PathBuf,
+    /// The file system that the segments are on.
+    pub fs: Arc<dyn Fs>,
+    /// The log that the offsets belong to.
+    pub log_id: [u8; 16],
+    /// The first offset that is still in the log.
+    pub oldest: Offset,
+    /// How far the log is durable.
+    pub durable: watch::Receiver<Durable>,
+    /// What was configured for the stream.
+    pub settings: StreamConfig,
+    /// The name at the destination.
+    pub destination: Arc<str>,
+    /// The destination.
+    pub sink: Arc<dyn Sink>,
+    /// The sink's name in the configuration.
+    pub sink_name: String,
+    /// The stream's progress as the offset store knows it.
+    pub progress: Option<Progress>,
+    /// Where new progress goes.
+    pub commits: Arc<dyn Commits>,
+    /// The bytes that calls of all streams may take.
+    pub memory: MemoryPool,
+    /// Where the stream's numbers and state are kept.
+    pub status: Arc<StreamStatus>,
+    /// The longest pause between attempts.
+    pub backoff_max: Duration,
+    /// When to drain and end.
+    pub stop: Stop,
+    /// How long draining may take.
+    pub drain_timeout: Duration,
+}

@@ -69,6 +69,8 @@ pub enum Fate {
     Delivered,
     /// Not taken now; the same record may be taken later.
     Retry {
+        /// What kind of trouble it is.
+        trouble: Trouble,
         /// The destination's word, such as `ServiceUnavailableException`.
         code: String,
         /// The destination's sentence.
@@ -92,14 +94,31 @@ pub enum Trouble {
     Missing,
     /// Credentials are absent, expired or not sufficient.
     Denied,
-    /// No connection, a connection that broke, or no answer in time.
+    /// No connection, or a connection that broke.
     Unreachable,
+    /// No answer in time.
+    TimedOut,
     /// The destination has a fault of its own (5xx).
     Faulty,
     /// The call is larger than the destination takes.
     TooLarge,
     /// The destination refuses the call as it is.
     Refused,
+}
+
+impl Trouble {
+    /// The stable word for people and programs: the stream's state and the reason of a repetition.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Missing => "missing",
+            Self::Denied => "denied",
+            Self::Unreachable | Self::TimedOut => "unreachable",
+            Self::Faulty => "faulty",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// A call that failed as a whole.
@@ -125,6 +144,10 @@ pub trait Sink: Debug + Send + Sync {
 
     /// What one call may hold.
     fn limits(&self) -> Limits;
+
+    /// The memory in bytes that delivering a call takes at most beside the call itself, such as an
+    /// encoded body. It is reserved before the call is built.
+    fn encoded_bytes(&self, data_bytes: usize, records: usize) -> usize;
 
     /// Delivers the records of one call. On success there is one fate per record, in order.
     fn deliver(&self, call: Call) -> BoxFuture<'_, Result<Vec<Fate>, Failure>>;

@@ -1,1 +1,4 @@
-//! Being written.
+//! Attempts in flight, repetition of what failed, and how far delivery has come.
+
+pub mod memory;
+pub mod window;

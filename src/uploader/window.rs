@@ -1,0 +1,162 @@
+//! What was delivered, and how far it may be committed.
+//!
+//! Calls end in any order, so delivered ranges lie beyond the committed offset with gaps between
+//! them. The committed offset advances over contiguous ranges alone: it never passes an event that
+//! is neither confirmed nor accounted for with a reason. Pure; nothing here waits or fails.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use standpipe_wal::Offset;
+
+use crate::offsets::{Progress, Reason, Unconfirmed};
+
+/// The delivered prefix of one stream and the ranges beyond it.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    committed: Offset,
+    /// Confirmed ranges beyond `committed`, by start; merged where they touch.
+    delivered: BTreeMap<Offset, Offset>,
+    /// Ranges beyond `committed` that will never be confirmed, by start; disjoint from `delivered`.
+    passed: BTreeMap<Offset, (Offset, Reason)>,
+    /// Ranges without a confirmation that the committed offset has passed.
+    unconfirmed: Vec<Unconfirmed>,
+}
+
+impl Window {
+    /// A window that begins at an offset, with nothing behind it.
+    pub fn new(committed: Offset) -> Self {
+        Self { committed, ..Self::default() }
+    }
+
+    /// The window that was stored.
+    pub fn restore(progress: &Progress) -> Self {
+        let mut window = Self::new(Offset::new(progress.committed));
+        window.unconfirmed.clone_from(&progress.unconfirmed);
+        for &(start, end) in &progress.delivered {
+            window.deliver(&(Offset::new(start)..Offset::new(end)));
+        }
+        window
+    }
+
+    /// What has to be stored to come back to this point.
+    pub fn progress(&self, log_id: [u8; 16]) -> Progress {
+        Progress {
+            log_id,
+            committed: self.committed.get(),
+            delivered: self.delivered.iter().map(|(s, e)| (s.get(), e.get())).collect(),
+            unconfirmed: self.unconfirmed.clone(),
+        }
+    }
+
+    /// The first offset that is not committed.
+    pub fn committed(&self) -> Offset {
+        self.committed
+    }
+
+    /// How many separate ranges lie beyond the committed offset.
+    pub fn ranges(&self) -> usize {
+        self.delivered.len() + self.passed.len()
+    }
+
+    /// What was passed without a confirmation, in the order of the commits.
+    pub fn unconfirmed(&self) -> &[Unconfirmed] {
+        &self.unconfirmed
+    }
+
+    /// The first confirmed range that ends beyond an offset: a reader at that offset stops where
+    /// the range begins and goes on where it ends.
+    pub fn delivered_from(&self, offset: Offset) -> Option<Range<Offset>> {
+        let before = self.delivered.range(..=offset).next_back();
+        before
+            .filter(|&(_, end)| *end > offset)
+            .or_else(|| self.delivered.range(offset..).next())
+            .map(|(&start, &end)| start..end)
+    }
+
+    /// Notes that the destination has confirmed a range, and commits as far as that allows.
+    pub fn deliver(&mut self, range: &Range<Offset>) {
+        let start = range.start.max(self.committed);
+        if start >= range.end {
+            return;
+        }
+        // An event may be confirmed by a repetition after it was given up for lost.
+        self.cut_passed(&(start..range.end));
+        let (mut start, mut end) = (start, range.end);
+        if let Some((&before, &before_end)) = self.delivered.range(..=start).next_back()
+            && before_end >= start
+        {
+            start = before;
+            end = end.max(before_end);
+        }
+        while let Some((&next, &next_end)) = self.delivered.range(start..=end).next() {
+            end = end.max(next_end);
+            self.delivered.remove(&next);
+        }
+        self.delivered.insert(start, end);
+        self.advance();
+    }
+
+    /// Notes that a range can never be confirmed. What of it was confirmed before stays confirmed.
+    pub fn pass(&mut self, range: &Range<Offset>, reason: Reason) {
+        let mut at = range.start.max(self.committed);
+        while at < range.end {
+            let taken = [self.delivered_from(at), self.passed_from(at)];
+            let taken = taken.into_iter().flatten().min_by_key(|taken| taken.start);
+            let taken = taken.unwrap_or(range.end..range.end);
+            let gap_end = taken.start.min(range.end);
+            if at < gap_end {
+                self.passed.insert(at, (gap_end, reason));
+            }
+            at = taken.end.max(gap_end);
+        }
+        self.advance();
+    }
+
+    fn passed_from(&self, offset: Offset) -> Option<Range<Offset>> {
+        let before = self.passed.range(..=offset).next_back();
+        before
+            .filter(|&(_, (end, _))| *end > offset)
+            .or_else(|| self.passed.range(offset..).next())
+            .map(|(&start, &(end, _))| start..end)
+    }
+
+    /// Takes a range out of what was passed.
+    fn cut_passed(&mut self, range: &Range<Offset>) {
+        while let Some(old) = self.passed_from(range.start).filter(|old| old.start < range.end) {
+            let Some((_, reason)) = self.passed.remove(&old.start) else { return };
+            if old.start < range.start {
+                self.passed.insert(old.start, (range.start, reason));
+            }
+            if range.end < old.end {
+                self.passed.insert(range.end, (old.end, reason));
+            }
+        }
+    }
+
+    /// Moves the committed offset over everything that begins exactly there.
+    fn advance(&mut self) {
+        loop {
+            if let Some(end) = self.delivered.remove(&self.committed) {
+                self.committed = end;
+            } else if let Some((end, reason)) = self.passed.remove(&self.committed) {
+                self.note_unconfirmed(self.committed..end, reason);
+                self.committed = end;
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn note_unconfirmed(&mut self, range: Range<Offset>, reason: Reason) {
+        let (start, end) = (range.start.get(), range.end.get());
+        match self.unconfirmed.last_mut() {
+            Some(last) if last.end == start && last.reason == reason => last.end = end,
+            _ => self.unconfirmed.push(Unconfirmed { start, end, reason }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "window/tests.rs"]
+mod tests;

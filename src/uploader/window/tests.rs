@@ -1,0 +1,130 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const EVENTS: u64 = 40;
+
+fn range(start: u64, end: u64) -> Range<Offset> {
+    Offset::new(start)..Offset::new(end)
+}
+
+#[test]
+fn the_committed_offset_never_passes_a_gap() {
+    let mut window = Window::new(Offset::ZERO);
+    window.deliver(&range(10, 20));
+    window.deliver(&range(30, 40));
+    assert_eq!(window.committed(), Offset::ZERO);
+    window.deliver(&range(0, 9));
+    assert_eq!(window.committed(), Offset::new(9));
+    window.deliver(&range(9, 10));
+    assert_eq!(window.committed(), Offset::new(20));
+    assert_eq!(window.progress([0; 16]).delivered, [(30, 40)]);
+}
+
+#[test]
+fn a_loss_is_noted_with_the_commit_that_passes_it_and_not_before() {
+    let mut window = Window::new(Offset::ZERO);
+    window.pass(&range(5, 8), Reason::Lost);
+    assert!(window.progress([0; 16]).unconfirmed.is_empty());
+    window.deliver(&range(0, 5));
+    let progress = window.progress([0; 16]);
+    assert_eq!(progress.committed, 8);
+    assert_eq!(progress.unconfirmed, [Unconfirmed { start: 5, end: 8, reason: Reason::Lost }]);
+}
+
+/// What one step does to the window and to the model.
+#[derive(Clone, Debug)]
+enum Change {
+    Deliver(u64, u64),
+    Pass(u64, u64),
+    Restart,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let ends = || (0..EVENTS, 1..8_u64);
+    prop_oneof![
+        6 => ends().prop_map(|(s, n)| Change::Deliver(s, (s + n).min(EVENTS))),
+        2 => ends().prop_map(|(s, n)| Change::Pass(s, (s + n).min(EVENTS))),
+        1 => Just(Change::Restart),
+    ]
+}
+
+/// One entry per event: what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Open,
+    Delivered,
+    Passed,
+}
+
+#[derive(Debug)]
+struct Model {
+    events: [Event; EVENTS as usize],
+    committed: usize,
+}
+
+impl Model {
+    fn apply(&mut self, change: &Change) {
+        match *change {
+            Change::Deliver(start, end) => {
+                for at in (start as usize).max(self.committed)..end as usize {
+                    self.events[at] = Event::Delivered;
+                }
+            }
+            Change::Pass(start, end) => {
+                for at in (start as usize).max(self.committed)..end as usize {
+                    if self.events[at] == Event::Open {
+                        self.events[at] = Event::Passed;
+                    }
+                }
+            }
+            // Beyond the committed offset, losses are not stored: the reader reports them again.
+            Change::Restart => {
+                for event in &mut self.events[self.committed..] {
+                    if *event == Event::Passed {
+                        *event = Event::Open;
+                    }
+                }
+            }
+        }
+        while self.events.get(self.committed).is_some_and(|event| *event != Event::Open) {
+            self.committed += 1;
+        }
+    }
+
+    fn offsets(&self, wanted: Event, from: usize, to: usize) -> Vec<u64> {
+        (from..to).filter(|&at| self.events[at] == wanted).map(|at| at as u64).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_window_agrees_with_a_table_of_events(
+        changes in proptest::collection::vec(change(), 0..60)
+    ) {
+        let mut window = Window::new(Offset::ZERO);
+        let mut model = Model { events: [Event::Open; EVENTS as usize], committed: 0 };
+        for change in &changes {
+            match *change {
+                Change::Deliver(start, end) => window.deliver(&range(start, end)),
+                Change::Pass(start, end) => window.pass(&range(start, end), Reason::Lost),
+                Change::Restart => window = Window::restore(&window.progress([0; 16])),
+            }
+            model.apply(change);
+            let progress = window.progress([7; 16]);
+            prop_assert_eq!(progress.committed, model.committed as u64);
+            let delivered: Vec<u64> =
+                progress.delivered.iter().flat_map(|&(start, end)| start..end).collect();
+            prop_assert_eq!(
+                delivered,
+                model.offsets(Event::Delivered, model.committed, EVENTS as usize)
+            );
+            for pair in progress.delivered.windows(2) {
+                prop_assert!(pair[0].1 < pair[1].0, "ranges that touch were not merged");
+            }
+            let unconfirmed: Vec<u64> =
+                progress.unconfirmed.iter().flat_map(|u| u.start..u.end).collect();
+            prop_assert_eq!(unconfirmed, model.offsets(Event::Passed, 0, model.committed));
+        }
+    }
+}
