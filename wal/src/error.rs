@@ -42,4 +42,40 @@ impl Error {
             Self::Locked { .. } => false,
         }
     }
+
+    /// Whether the file or directory was not there.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Locked { .. } => false,
+        }
+    }
+}
+
+/// Says what an I/O error happened to, at the one place that knows.
+pub(crate) trait Context<T> {
+    /// Adds the operation (a verb) and the path.
+    fn during(self, operation: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn during(self, operation: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::io(operation, path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_full_quota_are_out_of_space() {
+        for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT] {
+            let failed: io::Result<()> = Err(errno.into());
+            assert!(failed.during("write", Path::new("x")).unwrap_err().is_out_of_space());
+        }
+        let failed: io::Result<()> = Err(rustix::io::Errno::IO.into());
+        assert!(!failed.during("write", Path::new("x")).unwrap_err().is_out_of_space());
+        assert!(!Error::Locked { path: "x".into() }.is_out_of_space());
+    }
 }

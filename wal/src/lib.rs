@@ -24,6 +24,11 @@ pub mod segment;
 pub mod stream_name;
 pub mod tail;
 
+pub use error::Error;
 pub use events::{Events, Flags};
+pub use log::{Log, LogId, Options};
 pub use offset::Offset;
+pub use recovery::Recovery;
+pub use retention::Pool;
 pub use stream_name::StreamName;
+pub use tail::{Step, Tail};
