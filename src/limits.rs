@@ -127,9 +127,6 @@ pub const CLEAN_CALLS_BEFORE_OK: u32 = 8;
 /// What one call takes from the upload memory beside its bytes: the table of its records.
 pub const CALL_OVERHEAD_BYTES: usize = 32 * 1024;
 
-/// The least upload memory that can work: one largest record, encoded, and its overhead.
-pub const UPLOAD_MEMORY_MIN: usize = 4 * 1024 * 1024;
-
 /// How often the numbers of a paused stream are brought up to date.
 pub const PAUSED_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
