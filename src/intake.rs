@@ -3,10 +3,16 @@
 //! A source reserves room before it hands events over; after that nothing can fail or block. A
 //! slow disk becomes a slow socket here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use standpipe_wal::Offset;
-use tokio::sync::oneshot;
+use standpipe_wal::{Events, Offset, StreamName};
+use tokio::sync::mpsc::OwnedPermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::config::{StreamConfig, WhenFull};
+use crate::journal::{Append, Journal, Message, Room, Stream, TooManyStreams};
 
 /// Whether a source may bring a stream into being by naming it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -85,28 +91,57 @@ pub type Outcome = Result<Range<Offset>, Refusal>;
 /// Where the answer goes; absent for fire and forget.
 pub type Answer = oneshot::Sender<Outcome>;
 
-/// The way into the log, for sources.
+/// The way into the log, for sources. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Intake;
+pub struct Intake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: Arc<Journal>,
+    stream_default: StreamConfig,
+    streams: BTreeMap<StreamName, StreamConfig>,
+    memory: Arc<Semaphore>,
+    memory_max: usize,
+}
 
 /// One stream's entrance; cheap to clone and to keep per connection.
 #[derive(Clone, Debug)]
-pub struct Door;
+pub struct Door(Arc<Stream>);
 
 /// Room that was reserved. Submitting cannot wait and cannot fail.
 #[must_use = "room that is not used stays taken"]
 #[derive(Debug)]
-pub struct Permit;
+pub struct Permit {
+    stream: Arc<Stream>,
+    slot: OwnedPermit<Message>,
+    room: Room,
+}
 
 impl Intake {
+    /// The way into `journal`, with `memory_max` bytes for what is accepted and not yet durable.
+    pub fn new(
+        journal: Arc<Journal>,
+        stream_default: StreamConfig,
+        streams: BTreeMap<StreamName, StreamConfig>,
+        memory_max: usize,
+    ) -> Self {
+        let memory = Arc::new(Semaphore::new(memory_max));
+        Self(Arc::new(Inner { journal, stream_default, streams, memory, memory_max }))
+    }
+
     /// The stream of this name, opened if it is new and `unknown` allows it. Returns at once; the
     /// stream's directory is made and scanned by its owner.
-    pub fn door(
-        &self,
-        _name: &standpipe_wal::StreamName,
-        _unknown: UnknownStreams,
-    ) -> Result<Door, Refusal> {
-        unimplemented!()
+    pub fn door(&self, name: &StreamName, unknown: UnknownStreams) -> Result<Door, Refusal> {
+        let inner = &*self.0;
+        let settings = match (inner.streams.get(name), unknown) {
+            (Some(settings), _) => settings,
+            (None, UnknownStreams::Open) => &inner.stream_default,
+            (None, UnknownStreams::Configured) => return Err(Refusal::UnknownStream),
+        };
+        match inner.journal.find_or_add(name, settings) {
+            Ok(stream) => Ok(Door(stream)),
+            Err(TooManyStreams { max }) => Err(Refusal::TooManyStreams { max }),
+        }
     }
 
     /// Waits for room for `bytes` of encoded events of one stream (disk quota first, then memory).
@@ -115,27 +150,100 @@ impl Intake {
     /// another.
     pub async fn reserve(
         &self,
-        _door: &Door,
-        _bytes: usize,
-        _answered: bool,
+        door: &Door,
+        bytes: usize,
+        answered: bool,
     ) -> Result<Permit, Refusal> {
-        unimplemented!()
+        let stream = &door.0;
+        self.wait_until_writable(stream, answered).await?;
+        self.wait_for_disk(stream, bytes as u64).await?;
+        let stream_room = take(&stream.room, bytes, stream.room_bytes).await?;
+        let total_room = take(&self.0.memory, bytes, self.0.memory_max).await?;
+        let Ok(slot) = stream.owner.clone().reserve_owned().await else {
+            return Err(Refusal::Stopping);
+        };
+        let room = Room { _total: total_room, _stream: stream_room };
+        Ok(Permit { stream: stream.clone(), slot, room })
+    }
+
+    async fn wait_until_writable(&self, stream: &Stream, answered: bool) -> Result<(), Refusal> {
+        let reason = stream.closed.borrow().clone();
+        let Some(reason) = reason else { return Ok(()) };
+        if answered || stream.settings.when_full == WhenFull::Reject {
+            return Err(Refusal::Unavailable { reason: reason.to_string() });
+        }
+        match stream.closed.subscribe().wait_for(Option::is_none).await {
+            Ok(_) => Ok(()),
+            Err(_gone) => Err(Refusal::Stopping),
+        }
+    }
+
+    async fn wait_for_disk(&self, stream: &Stream, bytes: u64) -> Result<(), Refusal> {
+        let Some(what) = self.full(stream, bytes) else { return Ok(()) };
+        let reason = format!("{what} is reached");
+        if stream.status.log.enter("full", &reason).is_some() {
+            tracing::warn!(stream = %stream.name, limit = what, "the log is full");
+        }
+        if stream.settings.when_full == WhenFull::Reject {
+            return Err(Refusal::Full { what });
+        }
+        let mut relief = self.0.journal.quota().relief();
+        // The receiver knows the present count: a relief between the look and the wait is seen.
+        while self.full(stream, bytes).is_some() {
+            if relief.changed().await.is_err() {
+                return Err(Refusal::Stopping);
+            }
+        }
+        if stream.status.log.state().state == "full"
+            && let Some(left) = stream.status.log.enter("ok", "")
+        {
+            let lasted = left.since.elapsed().unwrap_or_default().as_secs();
+            tracing::info!(stream = %stream.name, seconds = lasted, "the log has room again");
+        }
+        Ok(())
+    }
+
+    /// Which limit stands against `bytes` more.
+    fn full(&self, stream: &Stream, bytes: u64) -> Option<&'static str> {
+        let own = stream.settings.bytes_max.unwrap_or(u64::MAX);
+        if stream.status.disk_bytes.value().saturating_add(bytes) > own {
+            return Some("stream.bytes_max");
+        }
+        let inner = &*self.0;
+        let in_flight = (inner.memory_max - inner.memory.available_permits()) as u64;
+        inner.journal.quota().full(in_flight, bytes)
+    }
+}
+
+/// Takes `bytes` of `from`, or all of it where more is asked than there is.
+async fn take(
+    from: &Arc<Semaphore>,
+    bytes: usize,
+    all: usize,
+) -> Result<OwnedSemaphorePermit, Refusal> {
+    let bytes = u32::try_from(bytes.min(all)).unwrap_or(u32::MAX);
+    match from.clone().acquire_many_owned(bytes).await {
+        Ok(permit) => Ok(permit),
+        Err(_closed) => Err(Refusal::Stopping),
     }
 }
 
 impl Door {
     /// The stream's name.
-    pub fn name(&self) -> &standpipe_wal::StreamName {
-        unimplemented!()
+    pub fn name(&self) -> &StreamName {
+        &self.0.name
     }
 
     /// Counts events of this stream that were refused.
-    pub fn count_refused(&self, _refusal: &Refusal, _events: u64) {}
+    pub fn count_refused(&self, refusal: &Refusal, events: u64) {
+        self.0.status.refused.add(refusal.code(), events);
+    }
 }
 
 impl Permit {
     /// Hands the events over. The answer comes once they are durable, or were refused after all.
-    pub fn submit(self, _events: standpipe_wal::Events, _answer: Option<Answer>) {
-        unimplemented!()
+    pub fn submit(self, events: Events, answer: Option<Answer>) {
+        let Self { stream, slot, room } = self;
+        slot.send(Message::Append(Append { stream, events, answer, room }));
     }
 }

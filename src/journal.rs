@@ -1,1 +1,297 @@
-//! Being written.
+//! The journal: owner threads that make events durable, and the registry of streams.
+//!
+//! A fixed number of threads own the streams, each stream one owner by hash of its name. The owner
+//! alone writes, syncs, rolls and deletes in its streams' directories. It takes what is queued,
+//! writes, syncs each dirty file once and answers everybody: group commit without locks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use standpipe_wal::fs::Fs;
+use standpipe_wal::log::LogId;
+use standpipe_wal::recovery::Recovery;
+use standpipe_wal::{Offset, Options, StreamName};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::StreamConfig;
+use crate::limits::OWNER_QUEUE_MAX;
+use crate::status::StreamStatus;
+
+mod message;
+mod owner;
+pub mod quota;
+mod slot;
+
+pub(crate) use message::{Append, Message, Room};
+use owner::Owner;
+use quota::Quota;
+
+/// How far a stream is durable. Published after every sync; it only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// The first offset that is not durable.
+    pub offset: Offset,
+    /// Payload bytes that became durable since the agent started.
+    pub payload_bytes: u64,
+    /// When the newest durable event was taken in, in milliseconds of Unix time.
+    pub newest_ms: u64,
+}
+
+/// A stream whose log is open, as its reader needs to know it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Names the log for ever, together with an offset.
+    pub log_id: LogId,
+    /// The first offset still in the log.
+    pub oldest: Offset,
+    /// How far it is durable, for the reader to wait on.
+    pub durable: watch::Receiver<Durable>,
+    /// What opening found.
+    pub recovery: Recovery,
+}
+
+/// One stream: what sources, owner and reader share.
+pub struct Stream {
+    pub(crate) id: u32,
+    pub(crate) name: StreamName,
+    pub(crate) settings: StreamConfig,
+    pub(crate) status: Arc<StreamStatus>,
+    pub(crate) owner: mpsc::Sender<Message>,
+    /// Why nothing can be written at the moment; `None` while all is well.
+    pub(crate) closed: watch::Sender<Option<Arc<str>>>,
+    pub(crate) durable: watch::Sender<Durable>,
+    /// Bytes of this stream that were accepted and are not durable yet.
+    pub(crate) room: Arc<tokio::sync::Semaphore>,
+    /// What `room` holds when all of it is free.
+    pub(crate) room_bytes: usize,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// The name.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// The configuration.
+    pub fn settings(&self) -> &StreamConfig {
+        &self.settings
+    }
+
+    /// Tells the owner what was committed before the agent started, so that space which a crash
+    /// kept from being given back is given back now. Does not wait: where the owner's queue is
+    /// full, the next commit does the same.
+    pub fn resume(&self, committed: u64) {
+        let committed = Offset::new(committed);
+        let message = Message::Committed { stream: self.id, committed, damaged: Vec::new() };
+        let _full = self.owner.try_send(message).is_err();
+    }
+
+    /// The numbers and states.
+    pub fn status(&self) -> &Arc<StreamStatus> {
+        &self.status
+    }
+}
+
+/// What a journal is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The disk.
+    pub fs: Arc<dyn Fs>,
+    /// The directory of all streams; exists.
+    pub dir: PathBuf,
+    /// How logs are written.
+    pub options: Options,
+    /// Owner threads.
+    pub owners: usize,
+    /// Zero to sync as soon as there is something to sync.
+    pub sync_interval: Duration,
+    /// Bytes of one stream that may be accepted and not durable.
+    pub stream_memory_max: usize,
+    /// Streams that may exist.
+    pub streams_max: usize,
+    /// What the log may take on disk.
+    pub quota: Arc<Quota>,
+    /// The committed offset that the store remembers, per stream.
+    pub committed: HashMap<StreamName, Offset>,
+    /// Told of every stream whose log was opened.
+    pub opened: mpsc::Sender<Opened>,
+}
+
+/// The streams and their owners. Dropping it does not stop the threads: see [`Journal::close`].
+pub struct Journal {
+    owners: Vec<mpsc::Sender<Message>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    streams: Mutex<BTreeMap<StreamName, Arc<Stream>>>,
+    quota: Arc<Quota>,
+    stream_memory_max: usize,
+    streams_max: usize,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("owners", &self.owners.len()).finish_non_exhaustive()
+    }
+}
+
+/// There are as many streams as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyStreams {
+    /// The limit.
+    pub max: usize,
+}
+
+impl Journal {
+    /// Starts the owner threads. Must be called inside a tokio runtime, whose timers they use.
+    pub fn start(parts: Parts) -> std::io::Result<Self> {
+        let shared = Arc::new(owner::Shared {
+            fs: parts.fs,
+            dir: parts.dir,
+            options: parts.options,
+            sync_interval: parts.sync_interval,
+            quota: parts.quota.clone(),
+            committed: parts.committed,
+            opened: parts.opened,
+            runtime: Handle::current(),
+        });
+        let mut owners = Vec::with_capacity(parts.owners);
+        let mut threads = Vec::with_capacity(parts.owners);
+        for index in 0..parts.owners {
+            let (sender, receiver) = mpsc::channel(OWNER_QUEUE_MAX);
+            let owner = Owner::new(shared.clone(), receiver);
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("owner-{index}"))
+                    .spawn(move || owner::run_or_abort(owner))?,
+            );
+            owners.push(sender);
+        }
+        Ok(Self {
+            owners,
+            threads: Mutex::new(threads),
+            streams: Mutex::default(),
+            quota: parts.quota,
+            stream_memory_max: parts.stream_memory_max,
+            streams_max: parts.streams_max,
+        })
+    }
+
+    /// The stream of this name, if it exists.
+    pub fn find(&self, name: &StreamName) -> Option<Arc<Stream>> {
+        self.lock().get(name).cloned()
+    }
+
+    /// The stream of this name, made with these settings if it is new. Its log is opened by its
+    /// owner, at the first message.
+    pub fn find_or_add(
+        &self,
+        name: &StreamName,
+        settings: &StreamConfig,
+    ) -> Result<Arc<Stream>, TooManyStreams> {
+        let mut streams = self.lock();
+        if let Some(stream) = streams.get(name) {
+            return Ok(stream.clone());
+        }
+        let (Ok(id), true) = (u32::try_from(streams.len()), streams.len() < self.streams_max)
+        else {
+            return Err(TooManyStreams { max: self.streams_max });
+        };
+        let stream = Arc::new(Stream {
+            id,
+            name: name.clone(),
+            settings: settings.clone(),
+            status: Arc::default(),
+            owner: self.owner_of(name),
+            closed: watch::Sender::new(None),
+            durable: watch::Sender::new(Durable::default()),
+            room: Arc::new(tokio::sync::Semaphore::new(self.stream_memory_max)),
+            room_bytes: self.stream_memory_max,
+        });
+        streams.insert(name.clone(), stream.clone());
+        Ok(stream)
+    }
+
+    /// Has a stream's log opened now, although no event is there for it yet: its backlog is to be
+    /// delivered. Waits for room in the owner's queue.
+    pub async fn open(&self, stream: Arc<Stream>) {
+        let owner = stream.owner.clone();
+        // The receiver is gone only after `close`, when nothing is to be opened any more.
+        let _closed = owner.send(Message::Open(stream)).await.is_err();
+    }
+
+    /// All streams, by name.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Tells a stream's owner that everything below `committed` is confirmed and that this is
+    /// durable in the offset store. Must not be called on a runtime thread.
+    pub fn committed(&self, name: &StreamName, committed: Offset, damaged: Vec<(u64, u64)>) {
+        let Some(stream) = self.find(name) else { return };
+        let message = Message::Committed { stream: stream.id, committed, damaged };
+        let _closed = stream.owner.blocking_send(message).is_err();
+    }
+
+    /// Waits until everything that was submitted before this call is durable or was refused.
+    pub async fn flush(&self) {
+        self.ask_all(Message::Flush).await;
+    }
+
+    /// Seals and closes every log and ends the threads. What comes later is dropped unanswered.
+    pub async fn close(&self) {
+        self.ask_all(Message::Close).await;
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic of an owner has ended the process already.
+            let _ended = thread.join().is_ok();
+        }
+    }
+
+    /// What the log may take on disk.
+    pub fn quota(&self) -> &Arc<Quota> {
+        &self.quota
+    }
+
+    async fn ask_all(&self, message: impl Fn(oneshot::Sender<()>) -> Message) {
+        let mut answers = Vec::with_capacity(self.owners.len());
+        for owner in &self.owners {
+            let (sender, receiver) = oneshot::channel();
+            if owner.send(message(sender)).await.is_ok() {
+                answers.push(receiver);
+            }
+        }
+        for answer in answers {
+            // Gone without an answer: that owner has ended, which is as good.
+            let _ended = answer.await.is_err();
+        }
+    }
+
+    fn owner_of(&self, name: &StreamName) -> mpsc::Sender<Message> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let owners = self.owners.len() as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder is below the length")]
+        let index = (hasher.finish() % owners) as usize;
+        #[expect(clippy::indexing_slicing, reason = "a remainder is below the length")]
+        self.owners[index].clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<StreamName, Arc<Stream>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -5,8 +5,8 @@
 //! [`uploader`] retries what was refused, [`sink`] speaks to the destination, [`offsets`] remembers
 //! what was confirmed. [`agent`] is the only module that knows every part.
 
-pub mod agent;
 pub mod admin;
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod intake;

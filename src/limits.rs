@@ -144,3 +144,19 @@ const _: () = assert!(FIREHOSE_RECORD_BYTES_MAX <= FIREHOSE_CALL_BYTES_MAX);
 const _: () = assert!(FIREHOSE_CALL_BYTES_MAX * 2 <= INTAKE_MEMORY_MIN);
 const _: () =
     assert!(FIREHOSE_CALL_BYTES_MAX / 3 * 4 + 2 * FIREHOSE_CALL_BYTES_MAX <= UPLOAD_MEMORY_MIN);
+
+/// The first pause before a log that could not be written is tried again; doubles up to
+/// [`WRITE_RETRY_MAX`].
+pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(100);
+
+/// The longest such pause.
+pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// A stream that was fully delivered for this long gives back its last segment's space.
+pub const IDLE_ROLL_AFTER: Duration = Duration::from_secs(60);
+
+/// Streams that were opened and whose reader is not started yet.
+pub const OPENED_QUEUE_MAX: usize = 64;
+
+/// How often the free space of the file system is looked at.
+pub const FREE_SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);

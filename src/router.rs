@@ -20,16 +20,7 @@ use crate::status::StreamStatus;
 use crate::tasks::Stop;
 use crate::uploader::memory::MemoryPool;
 
-/// How far a stream is durable. Published on every sync.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Durable {
-    /// The first offset that is not durable.
-    pub offset: Offset,
-    /// Payload bytes of the events that became durable since the agent started.
-    pub payload_bytes: u64,
-    /// When the newest durable event was taken in, in milliseconds of Unix time; 0 for none.
-    pub newest_ms: u64,
-}
+pub use crate::journal::Durable;
 
 /// Where confirmed progress goes.
 pub trait Commits: Debug + Send + Sync {

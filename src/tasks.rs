@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Starts a task. A panic inside it is logged by [`crate::telemetry`]'s hook and ends that task
 /// alone.
@@ -14,6 +14,15 @@ where
     F::Output: Send + 'static,
 {
     tokio::spawn(future)
+}
+
+/// Starts a task that belongs to a set, so that its end can be waited for.
+pub fn spawn_on<F>(set: &mut JoinSet<F::Output>, future: F)
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    set.spawn(future);
 }
 
 /// Tells everybody who holds a [`Stop`] that it is time to end.

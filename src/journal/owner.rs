@@ -1,0 +1,224 @@
+//! One owner thread: take what is queued, write it, sync each dirty file once, answer everybody.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use standpipe_wal::fs::Fs;
+use standpipe_wal::{Offset, Options, StreamName};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::quota::Quota;
+use super::slot::Slot;
+use super::{Message, Opened, Stream};
+use crate::limits::ROUND_BYTES_MAX;
+
+/// What all owners have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) sync_interval: Duration,
+    pub(super) quota: Arc<Quota>,
+    pub(super) committed: HashMap<StreamName, Offset>,
+    pub(super) opened: mpsc::Sender<Opened>,
+    pub(super) runtime: Handle,
+}
+
+/// The thread's state.
+pub(super) struct Owner {
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Message>,
+    slots: HashMap<u32, Slot>,
+    /// Streams with events that were pushed and not synced.
+    dirty: Vec<u32>,
+    /// Whether some stream has as much to sync as one round may hold.
+    round_is_full: bool,
+    /// When what is dirty is to be synced, where a sync is shared over an interval.
+    sync_at: Option<Instant>,
+    /// When some stream needs attention without a message: a retry, a trim, an idle roll.
+    care_at: Option<Instant>,
+    flushes: Vec<oneshot::Sender<()>>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+enum Received {
+    Message(Message),
+    TimedOut,
+    Gone,
+}
+
+/// Runs an owner to its end. A panic ends the process: an agent that has lost an owner would look
+/// alive and accept nothing for its streams, and what is on disk is safe.
+pub(super) fn run_or_abort(owner: Owner) {
+    if catch_unwind(AssertUnwindSafe(|| owner.run())).is_err() {
+        tracing::error!("an owner thread panicked; the agent ends so that it can be restarted");
+        std::process::abort();
+    }
+}
+
+impl Owner {
+    pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Message>) -> Self {
+        Self {
+            shared,
+            queue,
+            slots: HashMap::new(),
+            dirty: Vec::new(),
+            round_is_full: false,
+            sync_at: None,
+            care_at: None,
+            flushes: Vec::new(),
+            closing: None,
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            match self.receive() {
+                Received::Message(message) => self.take(message),
+                Received::TimedOut => {}
+                Received::Gone => return self.close(),
+            }
+            while !self.round_is_full
+                && self.closing.is_none()
+                && let Ok(message) = self.queue.try_recv()
+            {
+                self.take(message);
+            }
+            if self.is_sync_due() {
+                self.sync();
+            }
+            if self.care_at.is_some_and(|at| at <= Instant::now()) {
+                self.care();
+            }
+            if self.closing.is_some() {
+                return self.close();
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Received {
+        let received = match [self.sync_at, self.care_at].into_iter().flatten().min() {
+            None => self.queue.blocking_recv(),
+            Some(at) => {
+                let queue = &mut self.queue;
+                let receive = async { tokio::time::timeout_at(at.into(), queue.recv()).await };
+                match self.shared.runtime.block_on(receive) {
+                    Ok(received) => received,
+                    Err(_elapsed) => return Received::TimedOut,
+                }
+            }
+        };
+        received.map_or(Received::Gone, Received::Message)
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Open(stream) => {
+                let id = stream.id;
+                self.slot(&stream);
+                self.look_after(id);
+            }
+            Message::Append(append) => {
+                let id = append.stream.id;
+                let slot = self.slot(&append.stream);
+                let was_dirty = slot.is_dirty();
+                slot.append(append);
+                let (is_dirty, unsynced) = (slot.is_dirty(), slot.unsynced_bytes());
+                if is_dirty && !was_dirty {
+                    self.dirty.push(id);
+                }
+                self.round_is_full |= unsynced >= ROUND_BYTES_MAX;
+                self.look_after(id);
+            }
+            Message::Committed { stream, committed, damaged } => {
+                if let Some(slot) = self.slots.get_mut(&stream) {
+                    slot.committed(committed, &damaged, now_ms());
+                    slot.report(&self.shared.quota);
+                    self.look_after(stream);
+                }
+            }
+            Message::Flush(answer) => self.flushes.push(answer),
+            Message::Close(answer) => self.closing = Some(answer),
+        }
+    }
+
+    fn slot(&mut self, stream: &Arc<Stream>) -> &mut Slot {
+        let shared = &self.shared;
+        self.slots.entry(stream.id).or_insert_with(|| {
+            let committed = shared.committed.get(&stream.name).copied().unwrap_or_default();
+            let mut slot = Slot::new(stream.clone(), committed);
+            slot.open(shared, now_ms());
+            slot
+        })
+    }
+
+    fn is_sync_due(&mut self) -> bool {
+        if self.dirty.is_empty() {
+            return !self.flushes.is_empty();
+        }
+        if self.shared.sync_interval.is_zero()
+            || self.round_is_full
+            || !self.flushes.is_empty()
+            || self.closing.is_some()
+        {
+            return true;
+        }
+        let now = Instant::now();
+        let at = *self.sync_at.get_or_insert(now + self.shared.sync_interval);
+        at <= now
+    }
+
+    fn sync(&mut self) {
+        self.sync_at = None;
+        self.round_is_full = false;
+        for id in std::mem::take(&mut self.dirty) {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.sync(now_ms());
+                slot.report(&self.shared.quota);
+                self.look_after(id);
+            }
+        }
+        for flush in self.flushes.drain(..) {
+            // Nobody waits any more: the stop was given up.
+            let _gone = flush.send(()).is_err();
+        }
+    }
+
+    /// Notes when a stream wants attention next.
+    fn look_after(&mut self, id: u32) {
+        let wants = self.slots.get(&id).and_then(Slot::wants_care_at);
+        self.care_at = [self.care_at, wants].into_iter().flatten().min();
+    }
+
+    fn care(&mut self) {
+        let now = Instant::now();
+        for slot in self.slots.values_mut() {
+            if slot.wants_care_at().is_some_and(|at| at <= now) {
+                slot.care(&self.shared, now_ms());
+                slot.report(&self.shared.quota);
+            }
+        }
+        self.care_at = self.slots.values().filter_map(Slot::wants_care_at).min();
+    }
+
+    fn close(mut self) {
+        self.sync();
+        for slot in self.slots.into_values() {
+            slot.close(now_ms());
+        }
+        if let Some(answer) = self.closing {
+            let _gone = answer.send(()).is_err();
+        }
+    }
+}
+
+/// Now, in milliseconds of Unix time; zero before 1970.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,102 @@
+//! What the log may take on disk, over all streams, and what must stay free.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+/// The log's share of the disk. Owners report what they take, intake asks before it accepts.
+#[derive(Debug)]
+pub struct Quota {
+    bytes_max: u64,
+    free_bytes_min: u64,
+    used: AtomicU64,
+    free: AtomicU64,
+    /// Counts the times that there became more room: waiters look again after each.
+    relief: watch::Sender<u64>,
+}
+
+impl Quota {
+    /// A quota of `bytes_max` for everything, which leaves `free_bytes_min` of the file system.
+    pub fn new(bytes_max: u64, free_bytes_min: u64) -> Self {
+        Self {
+            bytes_max,
+            free_bytes_min,
+            used: AtomicU64::new(0),
+            free: AtomicU64::new(u64::MAX),
+            relief: watch::Sender::new(0),
+        }
+    }
+
+    /// What is taken now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// A stream took `now` bytes and took `before` the last time it was asked.
+    pub(crate) fn report(&self, before: u64, now: u64) {
+        if now >= before {
+            self.used.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.used.fetch_sub(before - now, Ordering::Relaxed);
+            self.relieve();
+        }
+    }
+
+    /// The file system has this many bytes free.
+    pub fn report_free(&self, bytes: u64) {
+        let before = self.free.swap(bytes, Ordering::Relaxed);
+        if before < self.free_bytes_min && bytes >= self.free_bytes_min {
+            self.relieve();
+        }
+    }
+
+    /// Which limit `bytes` more would break, on top of `in_flight` that were accepted already.
+    pub(crate) fn full(&self, in_flight: u64, bytes: u64) -> Option<&'static str> {
+        if self.used() + in_flight + bytes > self.bytes_max {
+            return Some("wal.bytes_max");
+        }
+        if self.free.load(Ordering::Relaxed) < self.free_bytes_min {
+            return Some("wal.free_bytes_min");
+        }
+        None
+    }
+
+    /// Changes whenever there is more room than before.
+    pub(crate) fn relief(&self) -> watch::Receiver<u64> {
+        self.relief.subscribe()
+    }
+
+    pub(crate) fn relieve(&self) {
+        self.relief.send_modify(|times| *times += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_flight_counts_against_the_quota() {
+        let quota = Quota::new(100, 10);
+        quota.report(0, 60);
+        assert_eq!(quota.full(20, 20), None);
+        assert_eq!(quota.full(21, 20), Some("wal.bytes_max"));
+        quota.report(60, 30);
+        assert_eq!(quota.full(21, 20), None);
+        quota.report_free(9);
+        assert_eq!(quota.full(0, 1), Some("wal.free_bytes_min"));
+        quota.report_free(10);
+        assert_eq!(quota.full(0, 1), None);
+    }
+
+    #[test]
+    fn relief_is_told_once_space_is_back() {
+        let quota = Quota::new(100, 10);
+        let relief = quota.relief();
+        quota.report(0, 60);
+        quota.report_free(5);
+        assert!(!relief.has_changed().unwrap());
+        quota.report_free(50);
+        assert!(relief.has_changed().unwrap());
+    }
+}
