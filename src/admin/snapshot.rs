@@ -1,0 +1,157 @@
+//! The agent's numbers at one moment, as they travel over the admin socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use standpipe_wal::StreamName;
+
+use crate::status::{AgentStatus, CountsByReason, State, StreamStatus};
+
+/// What a running agent answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The agent's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    #[serde(with = "crate::status::rfc3339")]
+    pub started: SystemTime,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted since the start.
+    pub accepted_connections: u64,
+    /// Lines refused before a stream was known, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// The store of committed offsets.
+    pub offsets: State,
+    /// Every stream, sorted by name.
+    pub streams: Vec<StreamSnapshot>,
+}
+
+/// One stream. Counts are since the agent started, offsets since the stream began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamSnapshot {
+    /// The stream's name.
+    pub stream: String,
+    /// First offset not given out.
+    pub next: u64,
+    /// First offset that is not durable.
+    pub durable: u64,
+    /// First offset still in the log.
+    pub oldest: u64,
+    /// First offset that is not committed.
+    pub committed: u64,
+    /// Durable events that are not committed.
+    pub backlog_events: u64,
+    /// Their payload bytes.
+    pub backlog_bytes: u64,
+    /// How long the oldest of them has waited; absent without a backlog.
+    pub oldest_age_seconds: Option<f64>,
+    /// Segment files.
+    pub segments: u64,
+    /// What the stream takes on disk.
+    pub disk_bytes: u64,
+    /// The log's side.
+    pub log: State,
+    /// The destination's side.
+    pub upload: State,
+    /// Events that became durable.
+    pub accepted_events: u64,
+    /// Their payload bytes.
+    pub accepted_bytes: u64,
+    /// Events refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Events confirmed by the destination.
+    pub delivered_events: u64,
+    /// Their payload bytes.
+    pub delivered_bytes: u64,
+    /// Calls made.
+    pub calls: u64,
+    /// Records sent, repetitions included.
+    pub records_sent: u64,
+    /// Bytes as Firehose bills them.
+    pub billed_bytes: u64,
+    /// Records sent again, by reason.
+    pub retried: BTreeMap<String, u64>,
+    /// Events that may have been delivered twice.
+    pub possible_duplicates: u64,
+    /// Events passed without a confirmation, by reason.
+    pub unconfirmed: BTreeMap<String, u64>,
+    /// Events that contain the delimiter.
+    pub embedded_delimiter: u64,
+}
+
+impl StreamSnapshot {
+    /// The state to show where there is room for one: the log's if it is in trouble, since nothing
+    /// is accepted then, else the destination's.
+    pub fn state(&self) -> &State {
+        if self.log.state == "ok" { &self.upload } else { &self.log }
+    }
+}
+
+pub(super) fn take(
+    streams: &[(StreamName, Arc<StreamStatus>)],
+    agent: &AgentStatus,
+    started: SystemTime,
+    now: SystemTime,
+) -> Snapshot {
+    Snapshot {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started,
+        connections: agent.connections.value(),
+        accepted_connections: agent.accepted_connections.value(),
+        refused: counts(&agent.refused),
+        offsets: agent.offsets.state(),
+        streams: streams.iter().map(|(name, status)| of_stream(name, status, now)).collect(),
+    }
+}
+
+fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> StreamSnapshot {
+    // Read in this order, a commit in between cannot make the backlog negative or too small.
+    let committed = status.committed.value();
+    let durable = status.durable.value();
+    let backlog_events = durable.saturating_sub(committed);
+    let pending_ms = status.oldest_pending_ms.value();
+    StreamSnapshot {
+        stream: name.to_string(),
+        next: status.next.value().max(durable),
+        durable,
+        oldest: status.oldest.value(),
+        committed,
+        backlog_events,
+        backlog_bytes: if backlog_events == 0 { 0 } else { status.backlog_bytes.value() },
+        oldest_age_seconds: (backlog_events > 0 && pending_ms > 0)
+            .then(|| age_seconds(pending_ms, now)),
+        segments: status.segments.value(),
+        disk_bytes: status.disk_bytes.value(),
+        log: status.log.state(),
+        upload: status.upload.state(),
+        accepted_events: status.accepted_events.value(),
+        accepted_bytes: status.accepted_bytes.value(),
+        refused: counts(&status.refused),
+        delivered_events: status.delivered_events.value(),
+        delivered_bytes: status.delivered_bytes.value(),
+        calls: status.calls.value(),
+        records_sent: status.records_sent.value(),
+        billed_bytes: status.billed_bytes.value(),
+        retried: counts(&status.retried),
+        possible_duplicates: status.possible_duplicates.value(),
+        unconfirmed: counts(&status.unconfirmed),
+        embedded_delimiter: status.embedded_delimiter.value(),
+    }
+}
+
+/// How long ago a moment was, in seconds to the millisecond; zero where the clock went back.
+pub fn age_seconds(unix_ms: u64, now: SystemTime) -> f64 {
+    let then = UNIX_EPOCH + Duration::from_millis(unix_ms);
+    let age = now.duration_since(then).unwrap_or_default();
+    Duration::from_millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
+fn counts(counts: &CountsByReason) -> BTreeMap<String, u64> {
+    counts.snapshot().into_iter().map(|(reason, n)| (reason.to_owned(), n)).collect()
+}
