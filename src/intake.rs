@@ -51,6 +51,9 @@ pub enum Refusal {
         /// The limit in bytes.
         max: usize,
     },
+    /// The connection ended in the middle of the line.
+    #[error("the connection ended before the line did")]
+    Unfinished,
     /// The log is full and the stream's policy is to refuse.
     #[error("the log is full ({what})")]
     Full {
@@ -78,6 +81,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Empty => "empty",
             Self::TooLarge { .. } => "too_large",
+            Self::Unfinished => "unfinished",
             Self::Full { .. } => "full",
             Self::Unavailable { .. } => "unavailable",
             Self::Stopping => "stopping",

@@ -9,6 +9,9 @@ pub const SHORT_LINE_BYTES_MAX: usize = 16 * 1024;
 /// How many connections may hold more than [`SHORT_LINE_BYTES_MAX`] of an unfinished line at once.
 pub const LONG_LINES_MAX: usize = 16;
 
+/// How many of those lines may be of one stream: a stream that is stuck leaves permits to others.
+pub const LONG_LINES_PER_STREAM_MAX: usize = 4;
+
 /// What one read takes from a socket at most.
 pub const READ_BYTES: usize = 256 * 1024;
 
@@ -20,6 +23,52 @@ pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(30);
 
 /// How many groups of lines of one connection may wait for their answer before it is not read.
 pub const UNANSWERED_MAX: usize = 256;
+
+/// The delimiter that ends every event of a line protocol in a record.
+pub const LINE_DELIMITER_BYTES: usize = 1;
+
+/// The largest event that a line can carry: with its delimiter it still fits one record.
+pub const LINE_EVENT_BYTES_MAX: usize = FIREHOSE_RECORD_BYTES_MAX - LINE_DELIMITER_BYTES;
+
+/// How many connections may take [`READ_BYTES`] from their socket at once; the others take
+/// [`SHORT_LINE_BYTES_MAX`]. What was taken is held until the log has room for it.
+pub const WIDE_READS_MAX: usize = 64;
+
+/// The longest first line that is looked at for a hello or an HTTP request.
+pub const HELLO_BYTES_MAX: usize = 1024;
+
+/// Streams whose doors a connection remembers.
+pub const DOORS_REMEMBERED_MAX: usize = 256;
+
+/// Answers are written in pieces of about this size.
+pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;
+
+/// After this many refused lines in one read, the next read waits until all answers are written.
+pub const REFUSED_UNANSWERED_MAX: usize = 1024;
+
+/// Connections that the kernel holds ready while none is accepted.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+
+/// The first and the longest pause after a failed `accept`.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// See [`ACCEPT_PAUSE_MIN`].
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A source logs refused events at most this often; the counters have each of them.
+pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a connection that is to stop waits for room in the log for what it has read.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What a connection without answers still takes from its socket when it is to stop.
+pub const STOP_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a connection that was half-closed waits for the other side to close.
+pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
+
+const _: () = assert!(SHORT_LINE_BYTES_MAX < READ_BYTES);
+const _: () = assert!(HELLO_BYTES_MAX <= SHORT_LINE_BYTES_MAX);
+const _: () = assert!(LONG_LINES_PER_STREAM_MAX < LONG_LINES_MAX);
 
 /// Threads that own streams: they wait on the disk, not on a core, and syncs of different files
 /// overlap in the device.

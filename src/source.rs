@@ -6,9 +6,30 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::intake::Intake;
+use crate::limits::WIDE_READS_MAX;
 use crate::status::AgentStatus;
 use crate::tasks::Stop;
+
+mod answers;
+mod connection;
+pub mod hello;
+pub mod line;
+mod listener;
+pub mod long_lines;
+pub mod numbers;
+mod options;
+mod reader;
+mod refusals;
+pub mod runs;
+mod service;
+mod socket;
+mod tcp;
+mod unix;
+
+use long_lines::LongLines;
 
 /// What a source is given when it starts.
 #[derive(Clone, Debug)]
@@ -20,9 +41,30 @@ pub struct Context {
     /// Numbers about connections and refused lines.
     pub status: Arc<AgentStatus>,
     /// Connections of all sources together; a permit is taken before `accept`.
-    pub connections: Arc<tokio::sync::Semaphore>,
+    pub connections: Arc<Semaphore>,
     /// Permits for lines beyond [`crate::limits::SHORT_LINE_BYTES_MAX`].
-    pub long_lines: Arc<tokio::sync::Semaphore>,
+    pub long_lines: Arc<LongLines>,
+    /// Permits for reads beyond [`crate::limits::SHORT_LINE_BYTES_MAX`]. Nobody waits for one.
+    pub wide_reads: Arc<Semaphore>,
+}
+
+impl Context {
+    /// For the sources of one agent, which have `connections_max` connections in all.
+    pub fn new(
+        intake: Intake,
+        stop: Stop,
+        status: Arc<AgentStatus>,
+        connections_max: usize,
+    ) -> Self {
+        Self {
+            intake,
+            stop,
+            status,
+            connections: Arc::new(Semaphore::new(connections_max)),
+            long_lines: Arc::default(),
+            wide_reads: Arc::new(Semaphore::new(WIDE_READS_MAX)),
+        }
+    }
 }
 
 /// A configured door, not yet open.
@@ -54,4 +96,4 @@ pub struct Kind {
 }
 
 /// Every kind of source.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[unix::KIND, tcp::KIND];
