@@ -66,6 +66,27 @@ pub const STOP_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a connection that was half-closed waits for the other side to close.
 pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 
+/// `PutRecordBatch` at the door of our own: data of a call, the service's exact limit.
+pub const FIREHOSE_DOOR_CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The largest body of a Firehose API request: the largest call in base64, and as much again for
+/// what a client may write around it.
+pub const FIREHOSE_DOOR_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bodies of Firehose API requests that are read or wait for the log, over all streams.
+pub const FIREHOSE_DOOR_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What of it one stream may take: calls beyond it are answered "slow down" at once.
+pub const FIREHOSE_DOOR_STREAM_BYTES_MAX: usize = FIREHOSE_DOOR_BYTES_MAX / 4;
+
+/// How long the body of a Firehose API request may take to arrive.
+pub const FIREHOSE_DOOR_BODY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A body above this size is decoded on a thread that may block.
+pub const FIREHOSE_DOOR_INLINE_BYTES_MAX: usize = 128 * 1024;
+
+const _: () = assert!(FIREHOSE_DOOR_CALL_BYTES_MAX / 3 * 4 < FIREHOSE_DOOR_BODY_BYTES_MAX);
+const _: () = assert!(FIREHOSE_DOOR_BODY_BYTES_MAX <= FIREHOSE_DOOR_STREAM_BYTES_MAX);
 const _: () = assert!(SHORT_LINE_BYTES_MAX < READ_BYTES);
 const _: () = assert!(HELLO_BYTES_MAX <= SHORT_LINE_BYTES_MAX);
 const _: () = assert!(LONG_LINES_PER_STREAM_MAX < LONG_LINES_MAX);

@@ -15,6 +15,7 @@ use crate::tasks::Stop;
 
 mod answers;
 mod connection;
+pub mod firehose;
 pub mod hello;
 pub mod line;
 mod listener;
@@ -96,4 +97,4 @@ pub struct Kind {
 }
 
 /// Every kind of source.
-pub const KINDS: &[Kind] = &[unix::KIND, tcp::KIND];
+pub const KINDS: &[Kind] = &[unix::KIND, tcp::KIND, firehose::KIND];

@@ -82,10 +82,11 @@ pub(crate) async fn run(listener: Listener, service: Arc<Service>) {
 }
 
 /// Counts a connection for as long as it is open, also when its task panics.
-struct Open(Arc<AgentStatus>);
+#[derive(Debug)]
+pub(crate) struct Open(Arc<AgentStatus>);
 
 impl Open {
-    fn count(status: Arc<AgentStatus>) -> Self {
+    pub(crate) fn count(status: Arc<AgentStatus>) -> Self {
         status.connections.add(1);
         status.accepted_connections.add(1);
         Self(status)
