@@ -26,7 +26,7 @@ pub mod resolve;
 mod tests;
 pub mod value;
 
-pub use load::{Loaded, Request, load};
+pub use load::{Loaded, Request, from_text, load};
 pub use problem::{Problem, Problems};
 pub use resolve::{Inputs, Resolved, resolve};
 

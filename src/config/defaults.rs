@@ -26,7 +26,7 @@ kind = "firehose"
 "#;
 
 /// The admin socket's name in the data directory.
-pub(super) const ADMIN_SOCKET: &str = "admin.sock";
+pub const ADMIN_SOCKET: &str = "admin.sock";
 
 const GIB: u64 = 1 << 30;
 

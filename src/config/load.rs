@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::problem::Problems;
 use super::resolve::{Inputs, Resolved, resolve};
 use super::{defaults, environment};
 use crate::{sink, source};
@@ -59,6 +60,20 @@ pub fn load(request: &Request<'_>) -> anyhow::Result<Loaded> {
         disk_bytes,
     })?;
     Ok(Loaded { file: file.map(Path::to_owned), resolved })
+}
+
+/// A configuration that is no file's and that the environment does not change: of a part that the
+/// program itself starts. Defaults are filled in, but no source or sink.
+pub fn from_text(name: &str, text: &str) -> Result<Resolved, Problems> {
+    resolve(&Inputs {
+        doors: "",
+        file: Some((name, text)),
+        variables: &[],
+        over: None,
+        sources: source::KINDS,
+        sinks: sink::KINDS,
+        disk_bytes,
+    })
 }
 
 /// The size of the file system that holds `dir`, or would hold it once it is made.

@@ -339,3 +339,38 @@ fn the_effective_configuration_reads_back_to_the_same() {
     let again = resolve(&inputs(&printed, &[])).unwrap();
     assert_eq!(format!("{:?}", resolved.config), format!("{:?}", again.config), "{printed}");
 }
+
+const SHIPPED: &str = include_str!("../../packaging/standpipe.toml");
+
+/// The shipped file with its settings taken out of their comments: prose has a space behind the `#`.
+fn uncommented() -> String {
+    let lines = SHIPPED.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with([' ', '#']) => setting,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults() {
+    let defaults = format!("{:?}", parse(""));
+    assert_eq!(format!("{:?}", parse(SHIPPED)), defaults);
+    assert_eq!(format!("{:?}", parse(&uncommented())), defaults);
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_that_has_a_default() {
+    let effective = resolve(&inputs("", &[])).unwrap().effective;
+    let effective = toml::Table::try_from(&effective).unwrap();
+    let shown: toml::Table = uncommented().parse().unwrap();
+    assert_eq!(toml::to_string(&keys(&shown)), toml::to_string(&keys(&effective)));
+}
+
+/// The keys of a table and of the tables in it, without their values.
+fn keys(table: &toml::Table) -> toml::Table {
+    let without_value = |(key, value): (&String, &toml::Value)| {
+        let inner = value.as_table().map(keys).unwrap_or_default();
+        (key.clone(), toml::Value::Table(inner))
+    };
+    table.iter().map(without_value).collect()
+}
