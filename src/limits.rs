@@ -176,6 +176,9 @@ pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(20);
 /// each further failure, up to `upload.backoff_max`.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(100);
 
+/// The same where a person has to mend something: a missing stream, denied access, a refused call.
+pub const BACKOFF_BASE_SLOW: Duration = Duration::from_secs(1);
+
 /// Whole calls refused in a row, without one success, before the stream itself is taken for refused
 /// and splitting stops: enough to find one bad event in the largest call (2^15 events), few enough
 /// that a wrong endpoint is not asked about each event of a backlog.

@@ -37,7 +37,7 @@ pub struct Unconfirmed {
     pub reason: Reason,
 }
 
-/// Why a range was passed without a confirmation.
+/// Why a range was passed without a confirmation. Stored by position: new reasons go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Proven to have been durable, and not readable any more.
@@ -48,4 +48,19 @@ pub enum Reason {
     DeadLetter,
     /// No longer in the log when the reader came to it.
     Trimmed,
+    /// Never proven to have been durable: recovery left these offsets out.
+    Unproven,
+}
+
+impl Reason {
+    /// The stable word for people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Dropped => "dropped",
+            Self::DeadLetter => "dead_letter",
+            Self::Trimmed => "trimmed",
+            Self::Unproven => "unproven",
+        }
+    }
 }

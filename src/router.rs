@@ -4,6 +4,15 @@
 //! records and records into calls, and hands them to the uploader. It waits on values (the durable
 //! offset, the stop) and on its own calls, never on a notification that could be missed.
 
+pub(crate) mod aggregate;
+mod backlog;
+pub(crate) mod batch;
+mod build;
+mod pending;
+mod start;
+mod stream;
+pub(crate) mod tail;
+
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,4 +75,11 @@ pub struct Task {
     pub stop: Stop,
     /// How long draining may take.
     pub drain_timeout: Duration,
+}
+
+/// Delivers a stream until it is told to stop, then drains it: for as long as `drain_timeout`
+/// allows, and not at all while nothing gets through. What was confirmed is handed to
+/// [`Task::commits`] before this returns. Calls that are cut off may be delivered again later.
+pub async fn run(task: Task) {
+    stream::Stream::new(task).run().await;
 }

@@ -3,6 +3,9 @@
 //! A sink takes the records of one call and says what became of each. It sees bytes only: retries,
 //! order, pace and commit live in [`crate::uploader`], once for all sinks.
 
+pub mod file;
+pub mod firehose;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -173,4 +176,4 @@ pub trait SinkConfig: Debug + Send + Sync {
 }
 
 /// Every kind of sink.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[firehose::KIND, file::KIND];

@@ -125,7 +125,8 @@ pub struct StreamStatus {
     pub upload: Health,
     /// First offset that is not committed.
     pub committed: Count,
-    /// Payload bytes between `committed` and `durable`.
+    /// Payload bytes that are durable and not confirmed by the destination. What an earlier run left
+    /// is an estimate until it has been read.
     pub backlog_bytes: Count,
     /// When the oldest uncommitted event was taken in, in milliseconds of Unix time; 0 for none.
     pub oldest_pending_ms: Count,

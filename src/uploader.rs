@@ -1,4 +1,388 @@
 //! Attempts in flight, repetition of what failed, and how far delivery has come.
+//!
+//! One [`Uploader`] per stream decides what goes next and what an answer means; it does no I/O and
+//! waits for nothing, so every pattern of failures can be tried without a network or a clock. Three
+//! rules hold: a record leaves only with its own confirmation, the committed offset passes only
+//! contiguous ranges, and what failed is sent again for ever.
 
+pub(crate) mod attempt;
+pub(crate) mod backoff;
+pub(crate) mod health;
 pub mod memory;
+mod outcome;
+pub(crate) mod size;
 pub mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use standpipe_wal::Offset;
+use tokio::time::Instant;
+
+use self::backoff::Backoff;
+use self::health::Condition;
+use self::size::CallSize;
+use self::window::Window;
+use crate::limits::{BACKOFF_BASE, BACKOFF_BASE_SLOW, DELIVERED_RANGES_MAX, REFUSED_EVENTS_MAX};
+use crate::offsets::Progress;
+use crate::router::aggregate::Span;
+use crate::router::batch::Batch;
+use crate::router::tail::Read;
+use crate::sink::Trouble;
+use crate::status::StreamStatus;
+
+/// How a stream's calls may overlap.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overlap {
+    /// Calls in flight at once.
+    pub(crate) in_flight_max: usize,
+    /// Whether a call waits until everything before it is confirmed.
+    pub(crate) ordered: bool,
+}
+
+/// What a stream does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Build and send a call of these events again.
+    Again(u64, Batch),
+    /// Build and send a call of the events that come next in the log.
+    Fresh(u64),
+    /// Nothing, until a call ends, events come, or this point in time.
+    Wait(Option<Instant>),
+}
+
+/// The delivery of one stream.
+#[derive(Debug)]
+pub(crate) struct Uploader {
+    overlap: Overlap,
+    status: Arc<StreamStatus>,
+    condition: Condition,
+    window: Window,
+    size: CallSize,
+    backoff: Backoff,
+    waiting: Vec<Waiting>,
+    flights: BTreeMap<u64, Flight>,
+    next_id: u64,
+    outage: Option<Outage>,
+    /// Counts the outages and their probes, so that calls which failed together count once.
+    generation: u64,
+    /// Failed probes in a row.
+    failures: u32,
+    /// Whole calls refused since the last success.
+    refusals: u32,
+    /// Why an event was refused last.
+    refused_because: String,
+    /// Why records were not taken last, while that is not long ago.
+    partly: Option<(Trouble, String)>,
+    /// Answers without a record to send again, in a row.
+    clean_calls: u32,
+    /// Payload bytes that were read and are not confirmed.
+    unconfirmed_bytes: u64,
+    /// Where the next new events are.
+    taken_to: Offset,
+}
+
+/// Events that are to be sent again.
+#[derive(Debug)]
+struct Waiting {
+    batch: Batch,
+    due: Instant,
+    why: Why,
+}
+
+/// Why events are sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// They are not: this is their first call.
+    First,
+    /// The call failed, or these records of it did.
+    Failed,
+    /// They are part of a call that was refused, which of them is at fault is not known yet.
+    Suspect,
+    /// The event was refused alone. It waits aside and holds nobody up but the commit.
+    Refused,
+}
+
+/// A call being built or in flight.
+#[derive(Debug)]
+struct Flight {
+    batch: Batch,
+    spans: Vec<Span>,
+    why: Why,
+    generation: u64,
+}
+
+/// While nothing gets through, one call at a time asks whether that is still so.
+#[derive(Debug)]
+struct Outage {
+    cause: Cause,
+    reason: String,
+    until: Instant,
+}
+
+/// What is in the way of a whole stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The destination, or the way to it.
+    Sink(Trouble),
+    /// The log itself.
+    Log,
+}
+
+impl Cause {
+    /// The state that this is.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sink(trouble) => trouble.word(),
+            Self::Log => "failing",
+        }
+    }
+
+    /// The bound of the first pause. What a person has to mend is asked about less often.
+    fn backoff_base(self) -> Duration {
+        match self {
+            Self::Sink(Trouble::Missing | Trouble::Denied | Trouble::Refused) => BACKOFF_BASE_SLOW,
+            Self::Sink(
+                Trouble::Throttled
+                | Trouble::Unreachable
+                | Trouble::TimedOut
+                | Trouble::Faulty
+                | Trouble::TooLarge,
+            )
+            | Self::Log => BACKOFF_BASE,
+        }
+    }
+}
+
+impl Uploader {
+    /// A stream whose delivery has come as far as `window`, with calls of up to `call_bytes_max`.
+    pub(crate) fn new(
+        overlap: Overlap,
+        call_bytes_max: usize,
+        window: Window,
+        backoff: Backoff,
+        condition: Condition,
+        status: Arc<StreamStatus>,
+    ) -> Self {
+        let taken_to = window.committed();
+        let mut uploader = Self {
+            overlap,
+            status,
+            condition,
+            window,
+            size: CallSize::new(call_bytes_max),
+            backoff,
+            waiting: Vec::new(),
+            flights: BTreeMap::new(),
+            next_id: 0,
+            outage: None,
+            generation: 0,
+            failures: 0,
+            refusals: 0,
+            refused_because: String::new(),
+            partly: None,
+            clean_calls: 0,
+            unconfirmed_bytes: 0,
+            taken_to,
+        };
+        uploader.count_unconfirmed();
+        uploader
+    }
+
+    /// What to do now, where `fresh` says whether events of the log are ready to be sent. A call
+    /// that this hands out is under way: [`Uploader::built`] or [`Uploader::unreadable`] follows.
+    pub(crate) fn next(&mut self, now: Instant, fresh: bool) -> Next {
+        let alone = self.overlap.ordered || self.outage.is_some();
+        let slots = if alone { 1 } else { self.overlap.in_flight_max };
+        if self.flights.len() >= slots {
+            return Next::Wait(None);
+        }
+        if let Some(outage) = self.outage.as_ref().filter(|outage| outage.until > now) {
+            return Next::Wait(Some(outage.until));
+        }
+        let fresh = fresh && self.may_take_fresh();
+        if fresh && self.is_refused() {
+            return self.begin_fresh();
+        }
+        if let Some(index) = self.first_due(now) {
+            let waiting = self.waiting.swap_remove(index);
+            let batch = waiting.batch.clone();
+            let id = self.begin(waiting.batch, waiting.why);
+            return Next::Again(id, batch);
+        }
+        if fresh { self.begin_fresh() } else { Next::Wait(self.next_due()) }
+    }
+
+    /// Notes what was read for a call: what is missing, what did not fit, what is in it. Returns
+    /// whether there is anything to send.
+    pub(crate) fn built(&mut self, id: u64, read: &mut Read, now: Instant) -> bool {
+        for (range, reason) in read.missing.drain(..) {
+            self.taken_to = self.taken_to.max(range.end);
+            self.window.pass(&range, reason);
+        }
+        self.count_unconfirmed();
+        let spans = std::mem::take(&mut read.packed.spans);
+        let Some(mut flight) = self.flights.remove(&id) else { return false };
+        let oldest_ms = match flight.why {
+            Why::First => read.first_ms.unwrap_or_default(),
+            Why::Failed | Why::Suspect | Why::Refused => flight.batch.oldest_ms,
+        };
+        if flight.why == Why::First {
+            self.taken_to = spans.last().map_or(self.taken_to, |span| span.end.max(self.taken_to));
+            self.unconfirmed_bytes += payload_bytes(&spans);
+        }
+        if !read.rest.is_empty() {
+            let mut rest = Batch { ranges: Vec::new(), ..flight.batch.clone() };
+            read.rest.drain(..).for_each(|range| rest.push(range));
+            self.waiting.push(Waiting { batch: rest, due: now, why: flight.why });
+        }
+        if spans.is_empty() {
+            return false;
+        }
+        let failures = flight.batch.failures;
+        flight.batch = Batch { failures, ..Batch::of(&spans, oldest_ms) };
+        flight.spans = spans;
+        self.status.calls.add(1);
+        self.status.records_sent.add(flight.spans.len() as u64);
+        self.flights.insert(id, flight);
+        true
+    }
+
+    /// Notes that the log could not be read for a call.
+    pub(crate) fn unreadable(&mut self, id: u64, reason: &str, now: Instant) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        let generation = flight.generation;
+        self.wait(flight.batch, now, flight.why);
+        self.fail(Cause::Log, format!("the log cannot be read: {reason}"), generation, now);
+        self.show();
+    }
+
+    /// What a call may hold now.
+    pub(crate) fn call_bytes_max(&self) -> usize {
+        self.size.limit()
+    }
+
+    /// Whether events of the log could go now, if there were any.
+    pub(crate) fn could_take_fresh(&self) -> bool {
+        let alone = self.overlap.ordered || self.outage.is_some();
+        let slots = if alone { 1 } else { self.overlap.in_flight_max };
+        self.flights.len() < slots && self.may_take_fresh()
+    }
+
+    /// Whether nothing gets through at the moment.
+    pub(crate) fn is_out(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// Whether everything that was taken from the log is confirmed, but for events set aside.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.unsettled() == 0
+    }
+
+    /// Calls being built or in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// What was delivered so far.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// What has to be stored.
+    pub(crate) fn progress(&self, log_id: [u8; 16]) -> Progress {
+        self.window.progress(log_id)
+    }
+
+    /// Payload bytes that were read and are not confirmed.
+    pub(crate) fn unconfirmed_bytes(&self) -> u64 {
+        self.unconfirmed_bytes
+    }
+
+    /// When the oldest event was taken in that was read and is not confirmed.
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+        let waiting = self.waiting.iter().map(|waiting| &waiting.batch);
+        let batches = waiting.chain(self.flights.values().map(|flight| &flight.batch));
+        batches.filter(|batch| !batch.is_empty()).map(|batch| batch.oldest_ms).min()
+    }
+
+    /// Whether the bounds on what is unsettled allow another call from the log.
+    fn may_take_fresh(&self) -> bool {
+        let unsettled = self.unsettled();
+        let aside = self.waiting.len() - unsettled;
+        let held_up = if self.overlap.ordered { self.waiting.len() } else { unsettled };
+        self.flights.len() + held_up < self.overlap.in_flight_max
+            && !(self.overlap.ordered && held_up > 0)
+            && aside < REFUSED_EVENTS_MAX
+            // Events between ranges that were delivered before a restart only close gaps.
+            && (self.window.ranges() < DELIVERED_RANGES_MAX || self.taken_to < self.window.end())
+    }
+
+    /// Batches to be sent again that are not set aside.
+    fn unsettled(&self) -> usize {
+        self.waiting.iter().filter(|waiting| waiting.why != Why::Refused).count()
+    }
+
+    /// Whether the stream as a whole is taken for refused: then calls that were not tried yet go
+    /// first, since only a success can show that some events alone are at fault.
+    fn is_refused(&self) -> bool {
+        self.outage.as_ref().is_some_and(|outage| outage.cause == Cause::Sink(Trouble::Refused))
+    }
+
+    /// The batch whose turn it is. In order: the first of all, or none. Else of those that are due
+    /// the first in the log, or during an outage the one that was not tried for longest.
+    fn first_due(&self, now: Instant) -> Option<usize> {
+        let waiting = self.waiting.iter().enumerate();
+        if self.overlap.ordered {
+            let first = waiting.min_by_key(|(_, waiting)| waiting.batch.start());
+            return first.filter(|(_, waiting)| waiting.due <= now).map(|(index, _)| index);
+        }
+        let due = waiting.filter(|(_, waiting)| waiting.due <= now);
+        let out = self.outage.is_some();
+        due.min_by_key(|(_, waiting)| (out.then_some(waiting.due), waiting.batch.start()))
+            .map(|(index, _)| index)
+    }
+
+    /// When the next batch is due.
+    fn next_due(&self) -> Option<Instant> {
+        if self.overlap.ordered {
+            return self.waiting.iter().min_by_key(|w| w.batch.start()).map(|w| w.due);
+        }
+        self.waiting.iter().map(|waiting| waiting.due).min()
+    }
+
+    fn begin_fresh(&mut self) -> Next {
+        Next::Fresh(self.begin(Batch::default(), Why::First))
+    }
+
+    fn begin(&mut self, batch: Batch, why: Why) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let generation = self.generation;
+        self.flights.insert(id, Flight { batch, spans: Vec::new(), why, generation });
+        id
+    }
+
+    fn wait(&mut self, batch: Batch, due: Instant, why: Why) {
+        if !batch.is_empty() {
+            let why = if why == Why::First { Why::Failed } else { why };
+            self.waiting.push(Waiting { batch, due, why });
+        }
+    }
+
+    fn count_unconfirmed(&mut self) {
+        for (reason, events) in self.window.take_uncounted() {
+            self.status.unconfirmed.add(reason.word(), events);
+        }
+        self.status.committed.set(self.window.committed().get());
+    }
+}
+
+fn payload_bytes(spans: &[Span]) -> u64 {
+    spans.iter().map(|span| span.payload_bytes as u64).sum()
+}
+
+#[cfg(test)]
+#[path = "uploader/tests.rs"]
+mod tests;

@@ -21,6 +21,8 @@ pub struct Window {
     passed: BTreeMap<Offset, (Offset, Reason)>,
     /// Ranges without a confirmation that the committed offset has passed.
     unconfirmed: Vec<Unconfirmed>,
+    /// What of `unconfirmed` nobody has counted yet.
+    uncounted: Vec<(Reason, u64)>,
 }
 
 impl Window {
@@ -32,7 +34,10 @@ impl Window {
     /// The window that was stored.
     pub fn restore(progress: &Progress) -> Self {
         let mut window = Self::new(Offset::new(progress.committed));
-        window.unconfirmed.clone_from(&progress.unconfirmed);
+        for passed in &progress.unconfirmed {
+            window.uncounted.push((passed.reason, passed.end.saturating_sub(passed.start)));
+            window.unconfirmed.push(passed.clone());
+        }
         for &(start, end) in &progress.delivered {
             window.deliver(&(Offset::new(start)..Offset::new(end)));
         }
@@ -59,9 +64,17 @@ impl Window {
         self.delivered.len() + self.passed.len()
     }
 
-    /// What was passed without a confirmation, in the order of the commits.
-    pub fn unconfirmed(&self) -> &[Unconfirmed] {
-        &self.unconfirmed
+    /// Where the last range ends.
+    pub fn end(&self) -> Offset {
+        let delivered = self.delivered.last_key_value().map(|(_, end)| *end);
+        let passed = self.passed.last_key_value().map(|(_, (end, _))| *end);
+        delivered.max(passed).unwrap_or(self.committed)
+    }
+
+    /// Events passed without a confirmation, by reason, that this was not asked for before: those
+    /// of earlier runs at first.
+    pub fn take_uncounted(&mut self) -> Vec<(Reason, u64)> {
+        std::mem::take(&mut self.uncounted)
     }
 
     /// The first confirmed range that ends beyond an offset: a reader at that offset stops where
@@ -150,6 +163,7 @@ impl Window {
 
     fn note_unconfirmed(&mut self, range: Range<Offset>, reason: Reason) {
         let (start, end) = (range.start.get(), range.end.get());
+        self.uncounted.push((reason, end.saturating_sub(start)));
         match self.unconfirmed.last_mut() {
             Some(last) if last.end == start && last.reason == reason => last.end = end,
             _ => self.unconfirmed.push(Unconfirmed { start, end, reason }),

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EVENTS: u64 = 40;
+const EVENTS: usize = 40;
 
-fn range(start: u64, end: u64) -> Range<Offset> {
-    Offset::new(start)..Offset::new(end)
+fn range(start: usize, end: usize) -> Range<Offset> {
+    Offset::new(start as u64)..Offset::new(end as u64)
 }
 
 #[test]
@@ -35,13 +35,13 @@ fn a_loss_is_noted_with_the_commit_that_passes_it_and_not_before() {
 /// What one step does to the window and to the model.
 #[derive(Clone, Debug)]
 enum Change {
-    Deliver(u64, u64),
-    Pass(u64, u64),
+    Deliver(usize, usize),
+    Pass(usize, usize),
     Restart,
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let ends = || (0..EVENTS, 1..8_u64);
+    let ends = || (0..EVENTS, 1..8_usize);
     prop_oneof![
         6 => ends().prop_map(|(s, n)| Change::Deliver(s, (s + n).min(EVENTS))),
         2 => ends().prop_map(|(s, n)| Change::Pass(s, (s + n).min(EVENTS))),
@@ -59,7 +59,7 @@ enum Event {
 
 #[derive(Debug)]
 struct Model {
-    events: [Event; EVENTS as usize],
+    events: [Event; EVENTS],
     committed: usize,
 }
 
@@ -67,12 +67,12 @@ impl Model {
     fn apply(&mut self, change: &Change) {
         match *change {
             Change::Deliver(start, end) => {
-                for at in (start as usize).max(self.committed)..end as usize {
+                for at in start.max(self.committed)..end {
                     self.events[at] = Event::Delivered;
                 }
             }
             Change::Pass(start, end) => {
-                for at in (start as usize).max(self.committed)..end as usize {
+                for at in start.max(self.committed)..end {
                     if self.events[at] == Event::Open {
                         self.events[at] = Event::Passed;
                     }
@@ -103,7 +103,7 @@ proptest! {
         changes in proptest::collection::vec(change(), 0..60)
     ) {
         let mut window = Window::new(Offset::ZERO);
-        let mut model = Model { events: [Event::Open; EVENTS as usize], committed: 0 };
+        let mut model = Model { events: [Event::Open; EVENTS], committed: 0 };
         for change in &changes {
             match *change {
                 Change::Deliver(start, end) => window.deliver(&range(start, end)),
@@ -117,7 +117,7 @@ proptest! {
                 progress.delivered.iter().flat_map(|&(start, end)| start..end).collect();
             prop_assert_eq!(
                 delivered,
-                model.offsets(Event::Delivered, model.committed, EVENTS as usize)
+                model.offsets(Event::Delivered, model.committed, EVENTS)
             );
             for pair in progress.delivered.windows(2) {
                 prop_assert!(pair[0].1 < pair[1].0, "ranges that touch were not merged");

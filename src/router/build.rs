@@ -1,0 +1,122 @@
+//! Building a call: room in memory first, then one pass over the log on a blocking thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use standpipe_wal::Offset;
+use standpipe_wal::fs::Fs;
+use standpipe_wal::tail::Tail;
+use tokio::sync::watch;
+
+use crate::journal::Durable;
+use crate::limits::CALL_OVERHEAD_BYTES;
+use crate::router::aggregate::Rule;
+use crate::router::batch::Batch;
+use crate::router::tail::{Read, Wanted, read};
+use crate::sink::{Limits, Sink};
+use crate::uploader::memory::{MemoryPool, Reserved};
+
+/// What all calls of a stream are built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Builder {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) memory: MemoryPool,
+    pub(crate) durable: watch::Receiver<Durable>,
+}
+
+/// Which events a call is for.
+#[derive(Debug)]
+pub(crate) enum Events {
+    /// What the tail reads next, no further than here.
+    Fresh(Tail, Offset),
+    /// What was read before.
+    Again(Batch),
+}
+
+/// A call that was built, or why not.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The tail that was lent, where it still exists.
+    pub(crate) tail: Option<Tail>,
+    /// The durable offset up to which new events were read.
+    pub(crate) until: Durable,
+    /// What was read.
+    pub(crate) read: Result<Read, String>,
+    /// The memory that the call holds.
+    pub(crate) reserved: Reserved,
+}
+
+impl Builder {
+    /// Builds a call of at most `call_bytes_max`, where `expected_bytes` is how much there is to
+    /// read if that is known.
+    pub(crate) async fn build(
+        self,
+        events: Events,
+        call_bytes_max: usize,
+        expected_bytes: Option<usize>,
+    ) -> Built {
+        let Limits { records_max, record_bytes_max, .. } = self.sink.limits();
+        // One event may be larger than the call limit of a stream in trouble.
+        let data_bytes = call_bytes_max.max(record_bytes_max);
+        let data_bytes = expected_bytes.map_or(data_bytes, |expected| data_bytes.min(expected));
+        let mut reserved =
+            self.memory.reserve(call_memory(self.sink.as_ref(), data_bytes, records_max)).await;
+        let until = *self.durable.borrow();
+        let limits = Limits {
+            records_max,
+            record_bytes_max: record_bytes_max.min(call_bytes_max),
+            call_bytes_max: call_bytes_max.min(data_bytes),
+        };
+        let sink = Arc::clone(&self.sink);
+        let reading = move || self.read(events, until, limits, data_bytes);
+        let (tail, read) = match tokio::task::spawn_blocking(reading).await {
+            Ok((tail, read)) => (tail, read.map_err(|error| describe(&error))),
+            Err(error) => (None, Err(error.to_string())),
+        };
+        let data_bytes = read.as_ref().map_or(0, |read| read.packed.records.data.capacity());
+        reserved.shrink_to(call_memory(sink.as_ref(), data_bytes, records_max));
+        Built { tail, until, read, reserved }
+    }
+
+    fn read(
+        self,
+        events: Events,
+        until: Durable,
+        limits: Limits,
+        data_bytes: usize,
+    ) -> (Option<Tail>, Result<Read, standpipe_wal::error::Error>) {
+        let data = Vec::with_capacity(data_bytes);
+        match events {
+            Events::Fresh(mut tail, end) => {
+                let wanted = Wanted::Next(until.offset.min(end));
+                let read = read(&mut tail, &wanted, &self.rule, limits, data);
+                (Some(tail), read)
+            }
+            Events::Again(batch) => {
+                let mut tail = Tail::open(self.fs, self.dir, batch.start());
+                let wanted = Wanted::Again(batch.ranges);
+                (None, read(&mut tail, &wanted, &self.rule, limits, data))
+            }
+        }
+    }
+}
+
+/// What a call with so much data takes from the memory until it has ended.
+pub(crate) fn call_memory(sink: &dyn Sink, data_bytes: usize, records_max: usize) -> usize {
+    data_bytes + sink.encoded_bytes(data_bytes, records_max) + CALL_OVERHEAD_BYTES
+}
+
+/// An error with its causes.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,163 @@
+//! What an error of the SDK means: by type, code and status, never by its sentence.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_firehose::config::http::HttpResponse;
+use aws_sdk_firehose::error::{ConnectorError, ProvideErrorMetadata, SdkError};
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError;
+use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
+
+use crate::sink::{Failure, Fate, Trouble};
+
+/// What became of one record.
+pub(super) fn fate(entry: PutRecordBatchResponseEntry) -> Fate {
+    let PutRecordBatchResponseEntry { record_id, error_code, error_message, .. } = entry;
+    match (record_id, error_code) {
+        (Some(_), None) => Fate::Delivered,
+        (_, Some(code)) => Fate::Retry {
+            trouble: if is_throttling(&code) { Trouble::Throttled } else { Trouble::Faulty },
+            code,
+            message: error_message.unwrap_or_default(),
+        },
+        (None, None) => Fate::Retry {
+            trouble: Trouble::Faulty,
+            code: "NoRecordId".to_owned(),
+            message: "the service confirmed nothing and said no reason".to_owned(),
+        },
+    }
+}
+
+/// What the failure of a call means.
+pub(super) fn failure(error: &SdkError<PutRecordBatchError, HttpResponse>) -> Failure {
+    let (trouble, ambiguous) = match error {
+        // Nothing was sent.
+        SdkError::ConstructionFailure(_) => (Trouble::Refused, false),
+        SdkError::TimeoutError(_) => (Trouble::TimedOut, true),
+        SdkError::DispatchFailure(dispatch) => {
+            let connector = dispatch.as_connector_error();
+            unsent(connector, connector.is_some_and(ConnectorError::is_timeout))
+        }
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            answered(status, service.err().code())
+        }
+        // An answer that nobody can read.
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            if status < 300 { (Trouble::Faulty, true) } else { answered(status, None) }
+        }
+        _ => (Trouble::Faulty, true),
+    };
+    Failure { trouble, ambiguous, message: sentence(error) }
+}
+
+/// There was no answer. Without credentials or a connection nothing was sent; else nobody knows.
+fn unsent(error: Option<&(impl Error + 'static)>, timed_out: bool) -> (Trouble, bool) {
+    let Some(error) = error else { return (Trouble::Unreachable, true) };
+    if find::<CredentialsError>(error).is_some() {
+        return (Trouble::Denied, false);
+    }
+    let client = find::<hyper_util::client::legacy::Error>(error);
+    if client.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+        return (Trouble::Unreachable, false);
+    }
+    (if timed_out { Trouble::TimedOut } else { Trouble::Unreachable }, true)
+}
+
+/// There was an answer with a status other than success.
+fn answered(status: u16, code: Option<&str>) -> (Trouble, bool) {
+    match code {
+        Some("ResourceNotFoundException") => return (Trouble::Missing, false),
+        // A stream that takes nothing directly, or whose key is gone: for a person to mend.
+        Some("InvalidSourceException" | "InvalidKMSResourceException") => {
+            return (Trouble::Denied, false);
+        }
+        Some(code) if is_throttling(code) => return (Trouble::Throttled, false),
+        Some(code) if is_denial(code) => return (Trouble::Denied, false),
+        Some(_) | None => {}
+    }
+    match status {
+        401 | 403 | 407 => (Trouble::Denied, false),
+        404 => (Trouble::Missing, false),
+        408 => (Trouble::TimedOut, true),
+        413 => (Trouble::TooLarge, false),
+        429 | 503 => (Trouble::Throttled, false),
+        // "If there is an internal server error or a timeout, the write might have completed."
+        500.. => (Trouble::Faulty, true),
+        _ => (Trouble::Refused, false),
+    }
+}
+
+fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "ServiceUnavailableException"
+            | "ServiceUnavailable"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "Throttling"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "LimitExceededException"
+            | "BandwidthLimitExceeded"
+            | "TooManyRequestsException"
+            | "ProvisionedThroughputExceededException"
+            | "SlowDown"
+    )
+}
+
+fn is_denial(code: &str) -> bool {
+    matches!(
+        code,
+        "AccessDenied"
+            | "AccessDeniedException"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "NotAuthorized"
+            | "OptInRequired"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+            | "UnauthorizedOperation"
+            | "UnrecognizedClientException"
+    )
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref::<E>())
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The service's own words, else the error with its causes, each said once.
+fn sentence(error: &SdkError<PutRecordBatchError, HttpResponse>) -> String {
+    if let Some(service) = error.as_service_error()
+        && let Some(code) = service.code()
+    {
+        return match service.message() {
+            Some(message) => format!("{code}: {message}"),
+            None => code.to_owned(),
+        };
+    }
+    let mut text = String::new();
+    for part in chain(error).map(ToString::to_string) {
+        if !text.contains(&part) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text.push_str(separator);
+            text.push_str(&part);
+        }
+    }
+    match error.raw_response() {
+        Some(response) => format!("{text} (HTTP status {})", response.status().as_u16()),
+        None => text,
+    }
+}

@@ -1,0 +1,193 @@
+//! What an answer means for a stream: what is confirmed, what goes again and when, what is refused.
+
+use standpipe_wal::offset;
+use tokio::time::Instant;
+
+use super::attempt::{Answer, Sorted, pair};
+use super::{Cause, Flight, Outage, Uploader, Waiting, Why, payload_bytes};
+use crate::limits::{
+    BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, FIREHOSE_BILLING_STEP_BYTES, REFUSALS_BEFORE_SLOW,
+    REFUSED_RETRY_INTERVAL,
+};
+use crate::router::aggregate::Span;
+use crate::router::batch::Batch;
+use crate::sink::{Failure, Trouble};
+
+impl Uploader {
+    /// Takes the answer to a call.
+    pub(crate) fn answered(&mut self, id: u64, answer: Answer, now: Instant) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        match answer.and_then(|fates| pair(&flight.spans, fates)) {
+            Ok(sorted) => self.sorted(&flight, sorted, now),
+            Err(failure) => self.failed(flight, failure, now),
+        }
+        if self.flights.is_empty() && self.waiting.is_empty() {
+            self.unconfirmed_bytes = 0;
+        }
+        self.show();
+    }
+
+    /// Each record has a fate.
+    fn sorted(&mut self, flight: &Flight, sorted: Sorted, now: Instant) {
+        let Sorted { delivered, again, refused, again_because, refused_because } = sorted;
+        let clean = again.is_empty() && refused.is_empty();
+        self.clean_calls = if clean { self.clean_calls.saturating_add(1) } else { 0 };
+        if !clean {
+            self.condition.call_failed();
+        }
+        if !delivered.is_empty() {
+            self.delivered(&delivered, now);
+        }
+        if let Some((trouble, reason)) = again_because {
+            self.count_again(&again);
+            let mut batch = Batch::of(again.iter().map(|(span, _)| span), flight.batch.oldest_ms);
+            let got_on = delivered.len() >= again.len();
+            batch.failures = if got_on { 1 } else { flight.batch.failures.saturating_add(1) };
+            if delivered.is_empty() {
+                self.wait(batch, now, flight.why);
+                self.fail(Cause::Sink(trouble), reason, flight.generation, now);
+            } else {
+                let due = now + self.backoff.pause(batch.failures, BACKOFF_BASE);
+                self.wait(batch, due, flight.why);
+                self.partly = Some((trouble, reason));
+            }
+        }
+        let Some(reason) = refused_because else { return };
+        self.status.retried.add(Trouble::Refused.word(), refused.len() as u64);
+        if delivered.is_empty() {
+            let batch = Batch::of(&refused, flight.batch.oldest_ms);
+            self.refused(batch, flight, reason, now);
+        } else {
+            self.refused_because = reason;
+            for span in &refused {
+                self.isolate(Batch::of([span], flight.batch.oldest_ms), now);
+            }
+        }
+    }
+
+    /// The call has no fates.
+    fn failed(&mut self, mut flight: Flight, failure: Failure, now: Instant) {
+        self.clean_calls = 0;
+        self.condition.call_failed();
+        let Failure { trouble, ambiguous, message } = failure;
+        self.status.retried.add(trouble.word(), flight.spans.len() as u64);
+        if ambiguous {
+            self.status.possible_duplicates.add(flight.batch.events());
+        }
+        let batch = std::mem::take(&mut flight.batch);
+        let bytes = batch.bytes_max;
+        match trouble {
+            Trouble::TooLarge if batch.events() > 1 && self.size.too_large(bytes) => {
+                self.wait(batch, now, flight.why);
+            }
+            Trouble::TooLarge | Trouble::Refused => self.refused(batch, &flight, message, now),
+            Trouble::TimedOut => {
+                self.size.timed_out(bytes);
+                self.wait(batch, now, flight.why);
+                self.fail(Cause::Sink(trouble), message, flight.generation, now);
+            }
+            Trouble::Throttled
+            | Trouble::Missing
+            | Trouble::Denied
+            | Trouble::Unreachable
+            | Trouble::Faulty => {
+                self.wait(batch, now, flight.why);
+                self.fail(Cause::Sink(trouble), message, flight.generation, now);
+            }
+        }
+    }
+
+    /// Records were confirmed: they leave, and what was held back by an outage may go.
+    fn delivered(&mut self, spans: &[Span], now: Instant) {
+        for span in spans {
+            self.window.deliver(&(span.start..span.end));
+            self.status.delivered_events.add(offset::count(&(span.start..span.end)));
+            let steps = (span.bytes as u64).div_ceil(FIREHOSE_BILLING_STEP_BYTES);
+            self.status.billed_bytes.add(steps * FIREHOSE_BILLING_STEP_BYTES);
+        }
+        let bytes = payload_bytes(spans);
+        self.status.delivered_bytes.add(bytes);
+        self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(bytes);
+        self.count_unconfirmed();
+        self.size.succeeded();
+        self.failures = 0;
+        self.refusals = 0;
+        if self.outage.take().is_some() {
+            self.waiting.iter_mut().for_each(|waiting| waiting.due = now);
+        }
+    }
+
+    fn count_again(&mut self, again: &[(Span, Trouble)]) {
+        for (span, trouble) in again {
+            self.status.retried.add(trouble.word(), 1);
+            // The service says of such a record that it *might* have failed.
+            if *trouble == Trouble::Faulty {
+                let events = offset::count(&(span.start..span.end));
+                self.status.possible_duplicates.add(events);
+            }
+        }
+    }
+
+    /// Nothing of a call got through. Calls that failed together count as one failure.
+    pub(super) fn fail(&mut self, cause: Cause, reason: String, generation: u64, now: Instant) {
+        if let Some(outage) = self.outage.as_mut().filter(|_| generation != self.generation) {
+            outage.cause = cause;
+            outage.reason = reason;
+            return;
+        }
+        self.generation += 1;
+        self.failures = self.failures.saturating_add(1);
+        let pause = self.backoff.pause(self.failures, cause.backoff_base());
+        self.outage = Some(Outage { cause, reason, until: now + pause });
+    }
+
+    /// Events were refused with nothing of their call delivered. Splitting finds the event that is
+    /// at fault, as long as now and then something gets through: a destination that refuses
+    /// everything is not asked about every event of a backlog.
+    fn refused(&mut self, batch: Batch, flight: &Flight, reason: String, now: Instant) {
+        self.refused_because.clone_from(&reason);
+        if flight.why == Why::Refused {
+            return self.isolate(batch, now);
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals < REFUSALS_BEFORE_SLOW {
+            return self.isolate(batch, now);
+        }
+        self.wait(batch, now, flight.why);
+        self.fail(Cause::Sink(Trouble::Refused), reason, flight.generation, now);
+    }
+
+    /// Sends halves separately; sets a single event aside.
+    fn isolate(&mut self, batch: Batch, now: Instant) {
+        if batch.events() > 1 {
+            let (first, second) = batch.halves();
+            self.wait(first, now, Why::Suspect);
+            self.wait(second, now, Why::Suspect);
+        } else {
+            // Spread, so that events refused together do not come back together for ever.
+            let pause = self.backoff.pause(0, REFUSED_RETRY_INTERVAL / 2);
+            let due = now + REFUSED_RETRY_INTERVAL / 2 + pause;
+            self.wait(batch, due, Why::Refused);
+        }
+    }
+
+    /// Enters the state that the facts amount to.
+    pub(super) fn show(&mut self) {
+        let suspicion = |why: Why| matches!(why, Why::Suspect | Why::Refused);
+        let settled = self.flights.is_empty() && self.waiting.is_empty();
+        if settled || self.clean_calls >= CLEAN_CALLS_BEFORE_OK {
+            self.partly = None;
+        }
+        if let Some(outage) = &self.outage {
+            self.condition.troubled(outage.cause.word(), &outage.reason);
+        } else if self.waiting.iter().any(|waiting: &Waiting| suspicion(waiting.why))
+            || self.flights.values().any(|flight| suspicion(flight.why))
+        {
+            self.condition.troubled(Trouble::Refused.word(), &self.refused_because);
+        } else if let Some((trouble, reason)) = &self.partly {
+            self.condition.troubled(trouble.word(), reason);
+        } else {
+            self.condition.well();
+        }
+    }
+}
