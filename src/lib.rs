@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod agent;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod intake;
 pub mod journal;

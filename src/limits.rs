@@ -85,6 +85,20 @@ pub const FIREHOSE_DOOR_BODY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A body above this size is decoded on a thread that may block.
 pub const FIREHOSE_DOOR_INLINE_BYTES_MAX: usize = 128 * 1024;
 
+/// How long a client waits for a connection, and for the answer to its hello.
+pub const CLIENT_CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// The first and the longest pause of a client between two connections.
+pub const CLIENT_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// See [`CLIENT_PAUSE_MIN`].
+pub const CLIENT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What a client reads of its input at once.
+pub const CLIENT_READ_BYTES: usize = 256 * 1024;
+
+/// The longest answer that a client takes.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
 const _: () = assert!(FIREHOSE_DOOR_CALL_BYTES_MAX / 3 * 4 < FIREHOSE_DOOR_BODY_BYTES_MAX);
 const _: () = assert!(FIREHOSE_DOOR_BODY_BYTES_MAX <= FIREHOSE_DOOR_STREAM_BYTES_MAX);
 const _: () = assert!(SHORT_LINE_BYTES_MAX < READ_BYTES);
