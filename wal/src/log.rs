@@ -1,5 +1,9 @@
 //! The log of one stream: the one writer, owned by one thread.
+//!
+//! Events are pushed into memory and made durable together by [`Log::sync`]. A file on which a
+//! write or a sync failed is never touched again: what was not durable goes into a new segment.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::path::Path;
@@ -9,9 +13,24 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::fs::Fs;
 use crate::offset::Offset;
-use crate::recovery::Recovery;
+use crate::recovery::{self, Recovery};
 use crate::retention::Pool;
+use crate::segment::Reason;
 use crate::stream_name::StreamName;
+
+mod active;
+mod draft;
+mod pending;
+mod roll;
+#[cfg(test)]
+mod tests;
+mod trim;
+mod write;
+
+pub use crate::segment::LogId;
+pub(crate) use active::{Active, Trouble, write_all};
+pub(crate) use draft::{DRAFT_SUFFIX, Draft, Workshop};
+use pending::Pending;
 
 /// Where random numbers come from, so that a test can choose them.
 pub trait Entropy: Debug + Send + Sync {
@@ -24,31 +43,38 @@ pub trait Entropy: Debug + Send + Sync {
 pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
+    /// # Panics
+    /// Where the system has no random numbers. A log without them could take left-over bytes for
+    /// events, so there is nothing to fall back to.
     fn u64(&self) -> u64 {
-        unimplemented!()
+        match getrandom::u64() {
+            Ok(random) => random,
+            Err(error) => panic!("the system gives no random numbers: {error}"),
+        }
     }
+}
+
+/// A salt for a new segment: never zero, which stands for "no segment".
+pub(crate) fn new_salt(entropy: &dyn Entropy) -> u64 {
+    entropy.u64().max(1)
+}
+
+/// An identity for a new log.
+pub(crate) fn new_log_id(entropy: &dyn Entropy) -> LogId {
+    let id = (u128::from(entropy.u64()) << 64) | u128::from(entropy.u64());
+    LogId::new(id.to_le_bytes())
 }
 
 /// What holds for every stream's log.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A segment is full when the next frame would make it larger.
+    /// A segment is full when the next frame would make it larger. At least
+    /// [`crate::limits::SEGMENT_BYTES_MIN`]; less works too, with one frame in each segment.
     pub segment_bytes: u64,
     /// For salts and log ids.
     pub entropy: Arc<dyn Entropy>,
     /// Trimmed segments to be written again; absent for none.
     pub pool: Option<Arc<Pool>>,
-}
-
-/// A random name for the life of a log: (`log_id`, offset) names an event for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogId([u8; 16]);
-
-impl LogId {
-    /// The bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
 }
 
 /// What a sync achieved.
@@ -71,95 +97,125 @@ pub struct Trimmed {
     pub oldest: Offset,
 }
 
+/// A segment of the log, as the writer knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The offset of its first event.
+    pub(crate) base: Offset,
+    /// Repeated by its frames.
+    pub(crate) salt: u64,
+    /// The first offset that is not believed from it. Of the newest: what is durable.
+    pub(crate) end: Offset,
+    /// What it takes on disk.
+    pub(crate) bytes: u64,
+}
+
 /// The log of one stream.
 #[derive(Debug)]
-pub struct Log {}
+pub struct Log {
+    workshop: Workshop,
+    entropy: Arc<dyn Entropy>,
+    stream: StreamName,
+    log_id: LogId,
+    /// Oldest first.
+    segments: VecDeque<Segment>,
+    /// The newest segment, as long as it can be written to.
+    active: Option<Active>,
+    /// Why the next segment will be begun.
+    reason: Reason,
+    pending: Pending,
+    durable: Offset,
+}
 
 impl Log {
     /// Opens the log of a stream, or makes a new one.
+    ///
+    /// `dir` is the directory of all streams, `dir/<stream>` that of this one. Reads what is there,
+    /// writes the frames that are not proven durable again into a new segment, and syncs it, so
+    /// that everything before [`Log::next`] is durable afterwards. Damage is set aside and
+    /// reported. `committed` is the offset that the destinations have confirmed; `next` is never
+    /// before it.
+    ///
+    /// # Errors
+    /// Where a system call fails. Nothing is lost by trying again.
     pub fn open(
-        _fs: &Arc<dyn Fs>,
-        _dir: &Path,
-        _stream: &StreamName,
-        _options: &Options,
-        _committed: Offset,
-        _now_ms: u64,
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        stream: &StreamName,
+        options: &Options,
+        committed: Offset,
+        now_ms: u64,
     ) -> Result<(Self, Recovery), Error> {
-        unimplemented!()
+        let workshop = Workshop {
+            fs: Arc::clone(fs),
+            dir: dir.join(stream.as_str()),
+            pool: options.pool.clone(),
+            segment_bytes: options.segment_bytes,
+        };
+        let recovered = recovery::run(&workshop, stream, &*options.entropy, committed, now_ms)?;
+        let log = Self {
+            workshop,
+            entropy: Arc::clone(&options.entropy),
+            stream: stream.clone(),
+            log_id: recovered.log_id,
+            segments: recovered.segments.into(),
+            active: recovered.active,
+            reason: recovered.reason,
+            pending: Pending::new(recovered.report.next),
+            durable: recovered.report.next,
+        };
+        Ok((log, recovered.report))
     }
 
     /// The offset of the next event.
     pub fn next(&self) -> Offset {
-        unimplemented!()
+        self.pending.next()
     }
 
     /// The first offset that is not known to be durable.
     pub fn durable(&self) -> Offset {
-        unimplemented!()
+        self.durable
     }
 
-    /// The first offset in the log.
+    /// The first offset in the log; equal to [`Log::durable`] where it holds nothing.
     pub fn oldest(&self) -> Offset {
-        unimplemented!()
+        self.segments.front().map_or(self.durable, |segment| segment.base)
     }
 
-    /// The log's name for ever.
+    /// The log's name for ever, until recovery has to set bytes aside.
     pub fn log_id(&self) -> LogId {
-        unimplemented!()
+        self.log_id
     }
 
     /// How many segments there are.
     pub fn segments(&self) -> usize {
-        unimplemented!()
+        self.segments.len()
     }
 
-    /// What the segments take on disk, reserved space included.
+    /// What the segments take on disk in bytes, reserved space included.
     pub fn disk_bytes(&self) -> u64 {
-        unimplemented!()
+        self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
     /// The stream's directory.
     pub fn dir(&self) -> &Path {
-        unimplemented!()
+        &self.workshop.dir
     }
 
-    /// Takes events into the unsynced tail in memory; returns their offsets.
-    pub fn push(&mut self, _events: Events, _now_ms: u64) -> Range<Offset> {
-        unimplemented!()
+    /// Takes events into the unsynced tail in memory and returns their offsets. No I/O, cannot
+    /// fail. Small runs share a frame, which carries the time of the first.
+    pub fn push(&mut self, events: Events, now_ms: u64) -> Range<Offset> {
+        self.pending.push(events, now_ms)
     }
 
-    /// Bytes pushed and not synced.
+    /// Bytes pushed and not yet durable.
     pub fn unsynced_bytes(&self) -> usize {
-        unimplemented!()
+        self.pending.body_bytes()
     }
 
-    /// Makes everything pushed durable.
-    pub fn sync(&mut self, _now_ms: u64) -> Result<Synced, Error> {
-        unimplemented!()
-    }
-
-    /// Gives the unsynced events back and resets `next` to `durable`. They may be stored.
+    /// Gives the unsynced events back, for the caller to refuse, and resets [`Log::next`] to
+    /// [`Log::durable`]. After a failed [`Log::sync`] they may be stored all the same.
     pub fn take_unsynced(&mut self) -> Vec<Events> {
-        unimplemented!()
-    }
-
-    /// Releases the segments that lie wholly below `committed`.
-    pub fn trim(
-        &mut self,
-        _committed: Offset,
-        _damaged: &[Range<Offset>],
-        _now_ms: u64,
-    ) -> Result<Trimmed, Error> {
-        unimplemented!()
-    }
-
-    /// Seals the active segment and begins a header-only one.
-    pub fn roll_idle(&mut self, _now_ms: u64) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Clean stop: syncs what was pushed, then writes and syncs a seal.
-    pub fn close(self, _now_ms: u64) -> Result<(), Error> {
-        unimplemented!()
+        self.pending.take(self.durable)
     }
 }

@@ -1,35 +1,84 @@
-//! Giving space back.
+//! Giving space back: which segments may go, and the pool that keeps some of them to be written
+//! again.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::ops::Range;
 
-use crate::error::Error;
-use crate::fs::Fs;
+use crate::offset::Offset;
 
-/// Trimmed segments that wait to be written again: syncs into blocks that were written before are
-/// the cheapest there are. Shared by all logs of a data directory.
-#[derive(Debug)]
-pub struct Pool {}
+mod pool;
 
-impl Pool {
-    /// A pool of at most `bytes_max`, in a directory of its own on the file system of the streams.
-    /// Files of an earlier run are removed.
-    pub fn open(_fs: Arc<dyn Fs>, _dir: PathBuf, _bytes_max: u64) -> Result<Self, Error> {
-        unimplemented!()
+pub use pool::Pool;
+pub(crate) use pool::{Offered, Pooled};
+
+/// How a segment leaves the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Its bytes are of no further use.
+    Release,
+    /// Some of it was damaged: somebody may want to look at it.
+    Quarantine,
+}
+
+/// How the oldest segments leave the log, given the offsets of each, oldest first: those that lie
+/// wholly below the committed offset. The newest stays even if it is empty, so that its name keeps
+/// the offsets from being given out again.
+pub(crate) fn exits(
+    segments: &[Range<Offset>],
+    committed: Offset,
+    damaged: &[Range<Offset>],
+) -> Vec<Exit> {
+    let Some((_newest, older)) = segments.split_last() else { return Vec::new() };
+    older
+        .iter()
+        .take_while(|segment| segment.end <= committed)
+        .map(|segment| {
+            let overlaps = |range: &Range<Offset>| {
+                range.start < segment.end && segment.start < range.end && range.start < range.end
+            };
+            if damaged.iter().any(overlaps) { Exit::Quarantine } else { Exit::Release }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ranges(bounds: &[u64]) -> Vec<Range<Offset>> {
+        bounds.windows(2).map(|pair| Offset::new(pair[0])..Offset::new(pair[1])).collect()
     }
 
-    /// What the pool holds.
-    pub fn bytes(&self) -> u64 {
-        unimplemented!()
+    #[test]
+    fn only_what_is_wholly_committed_goes_and_the_newest_stays() {
+        let segments = ranges(&[0, 10, 20, 30]);
+        for (committed, gone) in [(0, 0), (9, 0), (10, 1), (29, 2), (30, 2), (99, 2)] {
+            let exits = exits(&segments, Offset::new(committed), &[]);
+            assert_eq!(exits, vec![Exit::Release; gone], "committed {committed}");
+        }
+        assert_eq!(exits(&[], Offset::new(9), &[]), []);
     }
 
-    /// Removes files that have waited since before `given_before_ms`; returns their bytes.
-    pub fn expire(&self, _given_before_ms: u64) -> Result<u64, Error> {
-        unimplemented!()
+    #[test]
+    fn a_damaged_segment_is_kept_aside() {
+        let damaged = [Offset::new(12)..Offset::new(13), Offset::new(20)..Offset::new(20)];
+        let found = exits(&ranges(&[0, 10, 20, 30, 40]), Offset::new(40), &damaged);
+        assert_eq!(found, [Exit::Release, Exit::Quarantine, Exit::Release]);
     }
 
-    /// Removes everything, for when space is short; returns the bytes.
-    pub fn clear(&self) -> Result<u64, Error> {
-        unimplemented!()
+    proptest! {
+        #[test]
+        fn nothing_at_or_above_the_committed_offset_ever_goes(
+            mut bounds in proptest::collection::vec(0_u64..100, 0..9), committed in 0_u64..110,
+        ) {
+            bounds.sort_unstable();
+            let segments = ranges(&bounds);
+            let gone = exits(&segments, Offset::new(committed), &[]).len();
+            prop_assert!(gone < segments.len().max(1));
+            for segment in &segments[..gone] {
+                prop_assert!(segment.end <= Offset::new(committed));
+            }
+        }
     }
 }

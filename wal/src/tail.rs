@@ -1,13 +1,25 @@
 //! A reader that follows the log up to the durable offset, on another thread than the writer.
+//!
+//! It reads the segment files as they are: the writer may add frames, replace a segment that holds
+//! nothing, unlink segments, and give their files another life, at any moment. What protects the
+//! reader is the salt in each frame, the checksum, and the rule that everything before the durable
+//! offset stays as it is until it is trimmed.
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::events::Flags;
+use crate::error::{Context, Error};
+use crate::events::{self, Flags};
 use crate::fs::Fs;
+use crate::limits::{EVENT_PREFIX_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::offset::Offset;
+use crate::segment::scan::{Found, frame_behind, frame_here};
+use crate::segment::window::Window;
+
+mod directory;
+
+use directory::{Directory, Place, Segment};
 
 /// What one step of a [`Tail`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,26 +65,229 @@ pub struct TailFrame<'a> {
 
 /// A reader of one stream.
 #[derive(Debug)]
-pub struct Tail {}
+pub struct Tail {
+    directory: Directory,
+    offset: Offset,
+    cursor: Option<Cursor>,
+    window: Window,
+}
+
+/// A place in a segment: that of the window.
+#[derive(Debug)]
+struct Cursor {
+    segment: Segment,
+    /// No frame at the window's position or behind it holds an offset before this one.
+    expected: Offset,
+    /// Frames before this offset are known to be in this segment, and not written again in a later
+    /// one.
+    checked: Offset,
+}
+
+/// What to do next.
+#[derive(Debug)]
+enum Move {
+    Deliver { found: Found, end: Offset },
+    Skip { range: Range<Offset>, cause: Cause },
+    Again,
+}
 
 impl Tail {
     /// A reader of the log in `stream_dir` that begins at `from`. Nothing is opened yet.
-    pub fn open(_fs: Arc<dyn Fs>, _stream_dir: PathBuf, _from: Offset) -> Self {
-        unimplemented!()
+    pub fn open(fs: Arc<dyn Fs>, stream_dir: PathBuf, from: Offset) -> Self {
+        Self {
+            directory: Directory::new(fs, stream_dir),
+            offset: from,
+            cursor: None,
+            window: Window::default(),
+        }
     }
 
     /// The offset of the next event to be read.
     pub fn offset(&self) -> Offset {
-        unimplemented!()
+        self.offset
     }
 
     /// Goes on reading at `to`.
-    pub fn seek(&mut self, _to: Offset) {
-        unimplemented!()
+    pub fn seek(&mut self, to: Offset) {
+        if self.cursor.as_ref().is_some_and(|cursor| to < cursor.expected) {
+            self.cursor = None;
+        }
+        self.offset = to;
     }
 
-    /// One step, no further than `until`, which must not be beyond the durable offset.
-    pub fn next(&mut self, _until: Offset) -> Result<Step<'_>, Error> {
-        unimplemented!()
+    /// One step, reading no further than `until`, which must not be beyond the durable offset: what
+    /// cannot be read before it is reported as missing. A tail that is up to date holds no memory.
+    ///
+    /// # Errors
+    /// Where a system call fails. The tail stays where it is, and the step can be tried again.
+    pub fn next(&mut self, until: Offset) -> Result<Step<'_>, Error> {
+        if self.offset >= until {
+            self.window.release();
+            return Ok(Step::UpToDate);
+        }
+        loop {
+            match self.step(until)? {
+                Move::Deliver { found, end } => return Ok(Step::Frame(self.deliver(found, end))),
+                Move::Skip { range, cause } => {
+                    self.offset = range.end;
+                    return Ok(Step::Missing { range, cause });
+                }
+                Move::Again => {}
+            }
+        }
     }
+
+    fn step(&mut self, until: Offset) -> Result<Move, Error> {
+        let Some(cursor) = self.cursor.as_mut() else { return self.enter(until) };
+        if let Some(end) = &cursor.segment.end
+            && self.offset >= end.at
+        {
+            let begin = end.successor;
+            if self.offset < begin {
+                return Ok(self.skip(begin.min(until), Cause::Unproven));
+            }
+            self.cursor = None;
+            return Ok(Move::Again);
+        }
+        let path = &cursor.segment.path;
+        let file = &*cursor.segment.file;
+        let salt = cursor.segment.salt;
+        let mut found = frame_here(file, &mut self.window, salt).during("read", path)?;
+        if found.is_none() {
+            // What is in memory may be older than what the writer has written since.
+            self.window.forget();
+            found = frame_here(file, &mut self.window, salt).during("read", path)?;
+        }
+        match found.filter(|found| found.header.base >= cursor.expected) {
+            Some(found) => self.arrive(found, until),
+            None => self.search(until),
+        }
+    }
+
+    /// Opens the segment that holds the offset.
+    fn enter(&mut self, until: Offset) -> Result<Move, Error> {
+        match self.directory.find(self.offset)? {
+            Place::In(segment) => {
+                let (expected, checked) = (segment.id.base(), Offset::ZERO);
+                self.cursor = Some(Cursor { segment, expected, checked });
+                self.window.jump(SEGMENT_HEADER_BYTES as u64);
+                Ok(Move::Again)
+            }
+            Place::Before(oldest) => Ok(self.skip(oldest.min(until), Cause::Trimmed)),
+            Place::Nowhere => Ok(self.skip(until, Cause::Trimmed)),
+        }
+    }
+
+    /// A frame stands at the window's position. Decides whether it is believed.
+    fn arrive(&mut self, found: Found, until: Offset) -> Result<Move, Error> {
+        let Some(cursor) = self.cursor.as_mut() else { return Ok(Move::Again) };
+        let header = found.header;
+        if header.end() <= self.offset && !header.seal {
+            cursor.expected = header.end();
+            self.window.pass(found.disk_bytes);
+            return Ok(Move::Again);
+        }
+        if cursor.segment.end.is_none() && (header.seal || header.end().min(until) > cursor.checked)
+        {
+            // A write that failed may have left frames here that were never acknowledged. If this is
+            // one of them, there is a later segment by now, or another one of this name.
+            let replaced = header.base == cursor.segment.id.base()
+                && !self.directory.is_still(&cursor.segment)?;
+            if replaced {
+                self.cursor = None;
+                return Ok(Move::Again);
+            }
+            cursor.segment.end = self.directory.end_of(&cursor.segment)?;
+            cursor.checked = until;
+            if cursor.segment.end.is_some() {
+                return Ok(Move::Again);
+            }
+        }
+        let believed = cursor.segment.end.as_ref().map_or(until, |end| end.at.min(until));
+        if header.seal {
+            // Durable events follow, and no segment that could hold them.
+            let sealed = cursor.segment.end.is_none();
+            self.cursor = self.cursor.take().filter(|_| !sealed);
+            return Ok(self.skip(believed, Cause::Lost));
+        }
+        if header.base > self.offset {
+            // The writer itself put these two frames side by side.
+            return Ok(self.skip(header.base.min(believed), Cause::Unproven));
+        }
+        Ok(Move::Deliver { found, end: header.end().min(believed) })
+    }
+
+    /// No frame stands where one should. Looks for one behind.
+    fn search(&mut self, until: Offset) -> Result<Move, Error> {
+        let Some(cursor) = self.cursor.as_mut() else { return Ok(Move::Again) };
+        if !self.directory.is_still(&cursor.segment)? {
+            self.cursor = None;
+            return Ok(Move::Again);
+        }
+        if cursor.segment.end.is_none() {
+            cursor.segment.end = self.directory.end_of(&cursor.segment)?;
+            if cursor.segment.end.is_some() {
+                return Ok(Move::Again);
+            }
+        }
+        let believed = cursor.segment.end.as_ref().map_or(until, |end| end.at.min(until));
+        let from = self.window.position();
+        let Segment { file, salt, path, .. } = &cursor.segment;
+        let found =
+            frame_behind(&**file, &mut self.window, *salt, cursor.expected).during("read", path)?;
+        // Before anything is called lost: the file may have been given away meanwhile.
+        if !self.directory.is_still(&cursor.segment)? {
+            self.cursor = None;
+            return Ok(Move::Again);
+        }
+        let base = found.map_or(Offset::MAX, |found| found.header.base);
+        if base <= self.offset {
+            return Ok(Move::Again);
+        }
+        if base >= believed {
+            // The next frame that is written here may stand anywhere behind.
+            self.window.jump(from);
+        }
+        Ok(self.skip(base.min(believed), Cause::Lost))
+    }
+
+    fn skip(&self, to: Offset, cause: Cause) -> Move {
+        Move::Skip { range: self.offset..to, cause }
+    }
+
+    /// Lends the events of the frame at the window's position from the tail's offset to `end`.
+    fn deliver(&mut self, found: Found, end: Offset) -> TailFrame<'_> {
+        let header = found.header;
+        let base = self.offset;
+        self.offset = end;
+        let frame = if end == header.end() {
+            if let Some(cursor) = self.cursor.as_mut() {
+                cursor.expected = end;
+            }
+            self.window.take(found.disk_bytes)
+        } else {
+            self.window.bytes().get(..found.disk_bytes).unwrap_or_default()
+        };
+        let body = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        let (flags, time_ms) = (header.flags, header.time_ms);
+        if base == header.base && end == header.end() {
+            return TailFrame { base, count: header.count, flags, time_ms, body };
+        }
+        let (count, body) = part(body, base.since(header.base), end.since(base));
+        TailFrame { base, count, flags, time_ms, body }
+    }
+}
+
+/// Some of the events of a body, and how many they are.
+fn part(body: &[u8], skip: u64, take: u64) -> (u32, &[u8]) {
+    let (mut begin, mut end, mut count) = (0, 0, 0);
+    for (index, event) in (0..skip.saturating_add(take)).zip(events::iter(body)) {
+        end += EVENT_PREFIX_BYTES + event.len();
+        if index < skip {
+            begin = end;
+        } else {
+            count += 1;
+        }
+    }
+    (count, body.get(begin..end).unwrap_or_default())
 }

@@ -1,0 +1,132 @@
+//! A segment in the making. It gets its name only when all that it must hold is synced, so that
+//! no crash leaves a segment with half a header, or one that hides frames of its predecessor which
+//! it does not hold itself.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Context, Error};
+use crate::fs::{Access, File, Fs};
+use crate::log::active::{Active, Trouble, write_all};
+use crate::retention::{Pool, Pooled};
+use crate::segment::{Header, Reason, SegmentId};
+
+/// Behind the name of a segment that is not complete.
+pub(crate) const DRAFT_SUFFIX: &str = ".new";
+
+/// Where drafts become segments.
+#[derive(Clone, Debug)]
+pub(crate) struct Workshop {
+    pub(crate) fs: Arc<dyn Fs>,
+    /// The stream's directory.
+    pub(crate) dir: PathBuf,
+    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) segment_bytes: u64,
+}
+
+/// A segment without its name.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) active: Active,
+    id: SegmentId,
+    /// The file comes from the pool's directory, which must be synced as well.
+    pooled: bool,
+}
+
+impl Workshop {
+    /// Writes the header of a new segment, with room for `bytes` of frames, or at least for the
+    /// first of them.
+    pub(crate) fn draft(&self, header: &Header, bytes: u64) -> Result<Draft, Trouble> {
+        match self.try_draft(header, bytes) {
+            Err(Trouble::Full(_)) if self.make_room() => self.try_draft(header, bytes),
+            result => result,
+        }
+    }
+
+    /// Gives the pool up; whether that freed anything.
+    pub(crate) fn make_room(&self) -> bool {
+        self.pool.as_ref().is_some_and(|pool| pool.clear().is_ok_and(|bytes| bytes > 0))
+    }
+
+    /// Takes a file of the pool where the stream has filled a segment: a quiet one must not hold a
+    /// whole pooled file.
+    fn try_draft(&self, header: &Header, bytes: u64) -> Result<Draft, Trouble> {
+        let id = SegmentId::new(header.base);
+        if header.reason == Reason::Roll
+            && let Some(Pooled { path, bytes: length, .. }) =
+                self.pool.as_ref().and_then(|pool| pool.take())
+        {
+            let file = self.fs.open(&path, Access::ReadWrite).during("open", &path);
+            let active = Active::new(file.map_err(Trouble::Failed)?, path, header.salt, length);
+            let header = Header { recycled: true, ..header.clone() };
+            return self.fill(Draft { active, id, pooled: true }, &header, bytes);
+        }
+        let path = self.dir.join(format!("{}{DRAFT_SUFFIX}", id.file_name()));
+        let file = self.create(&path).map_err(Trouble::harmless_if_full)?;
+        let active = Active::new(file, path, header.salt, 0);
+        self.fill(Draft { active, id, pooled: false }, header, bytes)
+    }
+
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>, Error> {
+        match self.fs.create(path) {
+            // Left by an attempt that failed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.fs.remove(path).during("remove", path)?;
+                self.fs.create(path)
+            }
+            result => result,
+        }
+        .during("create", path)
+    }
+
+    fn fill(&self, mut draft: Draft, header: &Header, bytes: u64) -> Result<Draft, Trouble> {
+        let bytes = bytes.min(draft.active.room(self.segment_bytes));
+        let reserved =
+            if bytes == 0 { Ok(()) } else { draft.active.reserve(bytes, self.segment_bytes) };
+        let filled = reserved.and_then(|()| {
+            let block = header.encode();
+            write_all(&*draft.active.file, &mut [IoSlice::new(&block)], 0)
+                .during("write", &draft.active.path)
+                .map_err(Trouble::harmless_if_full)
+        });
+        match filled {
+            Ok(_position) => Ok(draft),
+            Err(trouble) => {
+                self.discard(&draft);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Syncs the draft, gives it its name, and makes the name durable. A segment of the same name
+    /// is replaced in the same instant.
+    pub(crate) fn publish(&self, mut draft: Draft) -> Result<Active, Trouble> {
+        let path = self.dir.join(draft.id.file_name());
+        let named = draft.active.sync().and_then(|()| {
+            let renamed = self.fs.rename(&draft.active.path, &path);
+            renamed.during("rename", &draft.active.path).map_err(Trouble::harmless_if_full)
+        });
+        if let Err(trouble) = named {
+            self.discard(&draft);
+            return Err(trouble);
+        }
+        // The old name first: in no order of events may the file be known under both.
+        if let Some(pool) = self.pool.as_ref().filter(|_| draft.pooled) {
+            self.sync_dir(pool.dir())?;
+        }
+        self.sync_dir(&self.dir)?;
+        draft.active.path = path;
+        Ok(draft.active)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), Trouble> {
+        self.fs.sync_dir(dir).during("sync", dir).map_err(Trouble::harmless_if_full)
+    }
+
+    /// Removes a draft that came to nothing. If that fails too, the next attempt or the next start
+    /// removes it.
+    pub(crate) fn discard(&self, draft: &Draft) {
+        let _gone = self.fs.remove(&draft.active.path).is_ok();
+    }
+}

@@ -1,0 +1,206 @@
+//! What was pushed and is not durable: frames that are not written yet, or were written and not
+//! synced.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
+
+use crate::events::{Events, Flags};
+use crate::frame::Header;
+use crate::limits::{BODY_BYTES_MAX, FRAME_HEADER_BYTES};
+use crate::offset::Offset;
+
+/// A frame to be. Its body stays in the pieces in which it came: nothing is copied.
+#[derive(Debug)]
+struct Frame {
+    base: Offset,
+    count: u32,
+    flags: Flags,
+    time_ms: u64,
+    body_bytes: usize,
+    bodies: Vec<Events>,
+}
+
+impl Frame {
+    fn disk_bytes(&self) -> usize {
+        FRAME_HEADER_BYTES + self.body_bytes
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.bodies.iter().map(Events::body)
+    }
+
+    fn has_room_for(&self, events: &Events) -> bool {
+        self.flags == events.flags()
+            && self.body_bytes + events.body().len() <= BODY_BYTES_MAX
+            && self.count.checked_add(events.count()).is_some()
+    }
+}
+
+/// The unsynced tail of a log, in memory.
+#[derive(Debug)]
+pub(super) struct Pending {
+    frames: VecDeque<Frame>,
+    next: Offset,
+    body_bytes: usize,
+}
+
+/// The frames that go into one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) frames: usize,
+    pub(super) disk_bytes: u64,
+}
+
+impl Pending {
+    pub(super) fn new(next: Offset) -> Self {
+        Self { frames: VecDeque::new(), next, body_bytes: 0 }
+    }
+
+    pub(super) fn next(&self) -> Offset {
+        self.next
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// Adds events to the last frame if they fit, else to a new one.
+    pub(super) fn push(&mut self, events: Events, now_ms: u64) -> Range<Offset> {
+        let base = self.next;
+        if events.is_empty() {
+            return base..base;
+        }
+        self.next = base.after(u64::from(events.count()));
+        self.body_bytes += events.body().len();
+        match self.frames.back_mut() {
+            Some(frame) if frame.has_room_for(&events) => {
+                frame.count += events.count();
+                frame.body_bytes += events.body().len();
+                frame.bodies.push(events);
+            }
+            Some(_) | None => self.frames.push_back(Frame {
+                base,
+                count: events.count(),
+                flags: events.flags(),
+                time_ms: now_ms,
+                body_bytes: events.body().len(),
+                bodies: vec![events],
+            }),
+        }
+        base..self.next
+    }
+
+    /// The first frames that fit into `room`; the first one alone where `always_one` and it does
+    /// not.
+    pub(super) fn fitting(&self, room: u64, always_one: bool) -> Group {
+        let mut group = Group { frames: 0, disk_bytes: 0 };
+        for frame in &self.frames {
+            let disk_bytes = group.disk_bytes + frame.disk_bytes() as u64;
+            if disk_bytes > room && !(always_one && group.frames == 0) {
+                break;
+            }
+            group = Group { frames: group.frames + 1, disk_bytes };
+        }
+        group
+    }
+
+    /// The bytes that all frames take on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.frames.iter().map(|frame| frame.disk_bytes() as u64).sum()
+    }
+
+    /// The headers of the first frames.
+    pub(super) fn headers(
+        &self,
+        group: Group,
+        salt: u64,
+        durable: Offset,
+    ) -> Vec<[u8; FRAME_HEADER_BYTES]> {
+        let header = |frame: &Frame| {
+            let header = Header {
+                salt,
+                base: frame.base,
+                count: frame.count,
+                flags: frame.flags,
+                seal: false,
+                durable,
+                time_ms: frame.time_ms,
+            };
+            header.encode(frame.pieces())
+        };
+        self.frames.iter().take(group.frames).map(header).collect()
+    }
+
+    /// The first frames with their headers, as they are to be written.
+    pub(super) fn slices<'a>(
+        &'a self,
+        headers: &'a [[u8; FRAME_HEADER_BYTES]],
+    ) -> Vec<IoSlice<'a>> {
+        let mut slices = Vec::with_capacity(headers.len() * 2);
+        for (header, frame) in headers.iter().zip(&self.frames) {
+            slices.push(IoSlice::new(header));
+            slices.extend(frame.pieces().map(IoSlice::new));
+        }
+        slices
+    }
+
+    /// Drops the first frames, which are durable now; returns the offset behind them.
+    pub(super) fn drop_durable(&mut self, group: Group) -> Option<Offset> {
+        let mut end = None;
+        for frame in self.frames.drain(..group.frames.min(self.frames.len())) {
+            self.body_bytes -= frame.body_bytes;
+            end = Some(frame.base.after(u64::from(frame.count)));
+        }
+        end
+    }
+
+    /// Gives everything back and goes on at `durable`.
+    pub(super) fn take(&mut self, durable: Offset) -> Vec<Events> {
+        self.next = durable;
+        self.body_bytes = 0;
+        self.frames.drain(..).flat_map(|frame| frame.bodies).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(payload_bytes: usize, raw: bool) -> Events {
+        let mut events = Events::with_capacity(0, Flags { raw });
+        events.push(&vec![b'x'; payload_bytes]);
+        events
+    }
+
+    #[test]
+    fn small_pushes_share_a_frame_and_other_flags_begin_a_new_one() {
+        let mut pending = Pending::new(Offset::new(5));
+        assert_eq!(pending.push(events(3, false), 1), Offset::new(5)..Offset::new(6));
+        pending.push(events(3, false), 2);
+        pending.push(events(3, true), 3);
+        pending.push(Events::default(), 4);
+        let group = pending.fitting(u64::MAX, false);
+        assert_eq!(group, Group { frames: 2, disk_bytes: 2 * 48 + 3 * 7 });
+        assert_eq!(pending.drop_durable(Group { frames: 1, disk_bytes: 0 }), Some(Offset::new(7)));
+        assert_eq!((pending.body_bytes(), pending.next()), (7, Offset::new(8)));
+        assert_eq!(pending.take(Offset::new(7)).len(), 1);
+        assert_eq!((pending.body_bytes(), pending.next()), (0, Offset::new(7)));
+    }
+
+    #[test]
+    fn a_frame_is_never_larger_than_the_limit_unless_one_event_is() {
+        let mut pending = Pending::new(Offset::ZERO);
+        for _ in 0..9 {
+            pending.push(events(100_000, false), 1);
+        }
+        pending.push(events(crate::limits::EVENT_BYTES_MAX, false), 1);
+        assert_eq!(pending.fitting(u64::MAX, false).frames, 6);
+        assert_eq!(pending.fitting(10, false).frames, 0);
+        assert_eq!(pending.fitting(10, true).frames, 1);
+    }
+}

@@ -1,0 +1,94 @@
+//! From one segment to the next.
+
+use crate::error::Error;
+use crate::events::Flags;
+use crate::frame;
+use crate::log::{Log, Segment, Trouble, new_salt};
+use crate::segment::{Header, Predecessor, Reason};
+
+impl Log {
+    /// Begins a new segment at the durable offset, with room for `bytes` of frames.
+    pub(super) fn begin(&mut self, reason: Reason, bytes: u64, now_ms: u64) -> Result<(), Trouble> {
+        let base = self.durable;
+        // One of the same name holds nothing that is believed, and is replaced.
+        let older = self.segments.iter().rev().find(|segment| segment.base < base);
+        let predecessor = older.map_or(Predecessor { salt: 0, end: base }, |older| Predecessor {
+            salt: older.salt,
+            end: older.end,
+        });
+        let header = Header {
+            stream: self.stream.clone(),
+            base,
+            log_id: self.log_id,
+            salt: new_salt(&*self.entropy),
+            predecessor,
+            reason,
+            recycled: false,
+            created_ms: now_ms,
+        };
+        let draft = self.workshop.draft(&header, bytes)?;
+        let active = self.workshop.publish(draft)?;
+        while self.segments.back().is_some_and(|segment| segment.base >= base) {
+            self.segments.pop_back();
+        }
+        self.segments.push_back(Segment {
+            base,
+            salt: header.salt,
+            end: base,
+            bytes: active.disk_bytes(),
+        });
+        self.active = Some(active);
+        // Whatever ends this segment says why the next is begun.
+        self.reason = Reason::FailedWrite;
+        Ok(())
+    }
+
+    /// Closes the active segment behind its last durable frame. Nothing may be unsynced in it.
+    pub(super) fn seal(&mut self, now_ms: u64) -> Result<(), Trouble> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        let seal = frame::Header {
+            salt: active.salt,
+            base: self.durable,
+            count: 0,
+            flags: Flags::default(),
+            seal: true,
+            durable: self.durable,
+            time_ms: now_ms,
+        };
+        let bytes = active.seal(&seal)?;
+        self.reason = Reason::Roll;
+        if let Some(newest) = self.segments.back_mut() {
+            newest.bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// Replaces the newest segment by one that is only a header, so that [`Log::trim`] can release
+    /// the delivered events of an idle stream. Does nothing where the newest segment holds no
+    /// event, or events are unsynced.
+    ///
+    /// # Errors
+    /// Where the new segment cannot be made. The log stays usable.
+    pub fn roll_idle(&mut self, now_ms: u64) -> Result<(), Error> {
+        let holds_events = self.segments.back().is_some_and(|newest| newest.base < newest.end);
+        if !holds_events || !self.pending.is_empty() {
+            return Ok(());
+        }
+        let reason = if self.seal(now_ms).is_ok() { Reason::Idle } else { Reason::FailedWrite };
+        self.begin(reason, 0, now_ms).map_err(Trouble::into_error)
+    }
+
+    /// Clean stop: makes durable what was pushed and seals the newest segment, so that the next
+    /// start has nothing to write.
+    ///
+    /// # Errors
+    /// Where something pushed could not be made durable, or the seal could not be written; the
+    /// latter costs nothing but the next start's time.
+    pub fn close(mut self, now_ms: u64) -> Result<(), Error> {
+        self.sync(now_ms)?;
+        if self.active.as_ref().is_some_and(|active| !active.is_empty()) {
+            self.seal(now_ms).map_err(Trouble::into_error)?;
+        }
+        Ok(())
+    }
+}

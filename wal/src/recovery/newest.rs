@@ -1,0 +1,124 @@
+//! What the newest segment holds: the only one of which something may not be durable. Reads, and
+//! never changes anything.
+
+use std::io;
+use std::ops::Range;
+
+use crate::frame::Claim;
+use crate::fs::File;
+use crate::limits::FRAME_HEADER_BYTES;
+use crate::offset::Offset;
+use crate::recovery::chain::Link;
+use crate::segment::scan::{Item, SALT_POSITION, Scan};
+use crate::segment::window::Window;
+
+/// Bytes where frames should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// Where they lie in the file.
+    pub(crate) bytes: Range<u64>,
+    /// The offsets that the frames around them leave out.
+    pub(crate) offsets: Range<Offset>,
+}
+
+/// What a segment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// The offset behind its last frame; its base if it has none.
+    pub(crate) end: Offset,
+    /// What its header and its frames prove to be durable.
+    pub(crate) proven: Offset,
+    /// Whether its last frame is a seal.
+    pub(crate) sealed: bool,
+    /// Between frames, or before the first.
+    pub(crate) holes: Vec<Hole>,
+    /// Bytes behind the last frame that are neither zeros nor of an earlier life of the file.
+    pub(crate) residue: Range<u64>,
+}
+
+/// Reads a segment as a whole.
+pub(crate) fn read(link: &Link) -> io::Result<Content> {
+    let mut scan = Scan::new(&*link.file, link.salt, link.id.base());
+    let base = link.id.base();
+    let mut content = Content {
+        end: base,
+        // Where the header is damaged, its name still says what was durable when it was begun.
+        proven: link.header.as_ref().map_or(base, |header| header.predecessor.end),
+        sealed: false,
+        holes: Vec::new(),
+        residue: 0..0,
+    };
+    let mut hole = None;
+    loop {
+        match scan.next()? {
+            Item::Frame(found) => {
+                let header = found.header;
+                if let Some(bytes) = hole.take() {
+                    let offsets = content.end..header.base;
+                    content.holes.push(Hole { bytes, offsets });
+                }
+                content.end = header.end();
+                content.proven = content.proven.max(header.durable);
+                content.sealed = header.seal;
+            }
+            Item::Hole(bytes) => hole = Some(bytes),
+            Item::End(position) => {
+                if !content.sealed {
+                    content.residue = residue(link, position)?;
+                }
+                return Ok(content);
+            }
+        }
+    }
+}
+
+/// What stands behind the last frame and should not. In a file that was written before, only bytes
+/// with this segment's salt can be told from those of its earlier life.
+fn residue(link: &Link, from: u64) -> io::Result<Range<u64>> {
+    let recycled = link.header.as_ref().is_none_or(|header| header.recycled);
+    let end = if recycled {
+        salted_end(&*link.file, link.salt, from)?
+    } else {
+        nonzero_end(&*link.file, from)?
+    };
+    Ok(from..end.max(from))
+}
+
+/// The position behind the last byte that is not zero.
+fn nonzero_end(file: &dyn File, from: u64) -> io::Result<u64> {
+    let mut window = Window::at(from);
+    let mut end = from;
+    while window.need(file, 1)? {
+        let bytes = window.bytes();
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            end = window.position() + last as u64 + 1;
+        }
+        window.pass(bytes.len());
+    }
+    Ok(end)
+}
+
+/// The position behind the last frame that its header claims, whether it is complete or not.
+fn salted_end(file: &dyn File, salt: u64, from: u64) -> io::Result<u64> {
+    let finder = salt.to_le_bytes();
+    let mut window = Window::at(from);
+    let size = file.size()?;
+    let mut end = from;
+    while window.need(file, FRAME_HEADER_BYTES)? {
+        let rest = window.bytes().get(SALT_POSITION..).unwrap_or_default();
+        let Some(hit) = memchr::memmem::find(rest, &finder) else {
+            // The salt itself may be cut in two by the end of the window.
+            let held = window.bytes().len();
+            window.pass(held - (SALT_POSITION + finder.len() - 1));
+            continue;
+        };
+        window.pass(hit);
+        if window.need(file, FRAME_HEADER_BYTES)? {
+            let claim = window.bytes().first_chunk::<FRAME_HEADER_BYTES>().and_then(Claim::read);
+            let bytes = claim.map_or(FRAME_HEADER_BYTES, |claim| claim.disk_bytes()) as u64;
+            end = end.max((window.position() + bytes).min(size));
+            window.pass(1);
+        }
+    }
+    Ok(end)
+}

@@ -1,0 +1,230 @@
+//! Opening a log: facts, decision, deed.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::error::{Context, Error};
+use crate::log::{Active, Entropy, LogId, Segment, Trouble, Workshop, new_log_id, new_salt};
+use crate::offset::Offset;
+use crate::recovery::chain::{Chain, Link, resolve};
+use crate::recovery::newest::{self, Content};
+use crate::recovery::quarantine::make_dir;
+use crate::recovery::rewrite::{copy_unproven, first_unproven};
+use crate::recovery::survey::{Survey, survey};
+use crate::recovery::{Decision, Facts, Quarantine, Recovery, decide};
+use crate::segment::{Header, Predecessor, Reason};
+use crate::stream_name::StreamName;
+
+/// A log, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) log_id: LogId,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) active: Option<Active>,
+    /// Why the next segment will be begun.
+    pub(crate) reason: Reason,
+    pub(crate) report: Recovery,
+}
+
+/// See [`crate::Log::open`].
+pub(crate) fn run(
+    workshop: &Workshop,
+    stream: &StreamName,
+    entropy: &dyn Entropy,
+    committed: Offset,
+    now_ms: u64,
+) -> Result<Recovered, Error> {
+    let mut report = Recovery::default();
+    enter(workshop, &mut report)?;
+    let found = survey(&*workshop.fs, &workshop.dir, stream)?;
+    let chain = tidy(workshop, found, &mut report)?;
+    let content = match chain.last() {
+        Some(newest) => Some(newest::read(newest).during("read", &newest.path)?),
+        None => None,
+    };
+    let end = content.as_ref().map_or(Offset::ZERO, |content| content.end);
+    let proven = content.as_ref().map_or(committed, |content| content.proven.max(committed));
+    report.next = end.max(committed);
+    report.durable = report.next;
+    report.gap = (end < report.next).then_some(end..report.next);
+    if let (Some(newest), Some(content)) = (chain.last(), &content) {
+        examine(workshop, newest, content, committed, proven, &mut report)?;
+    }
+    let identity = chain.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id);
+    let (decision, new_identity) = decide(Facts {
+        unproven_events: end > proven,
+        unproven_bytes: report.unproven_bytes > 0,
+        gap: report.gap.is_some(),
+        identified: identity.is_some(),
+        any: !chain.is_empty(),
+    });
+    report.new_log_id = new_identity && (!chain.is_empty() || report.unproven_bytes > 0);
+    let deed = Deed {
+        workshop,
+        stream,
+        chain: &chain,
+        log_id: identity.filter(|_| !new_identity).unwrap_or_else(|| new_log_id(entropy)),
+        salt: new_salt(entropy),
+        end,
+        proven,
+        now_ms,
+    };
+    deed.carry_out(decision, report)
+}
+
+/// Makes the stream's directory where it is missing. Its name is synced in any case: an earlier
+/// process may have died between making and syncing it.
+fn enter(workshop: &Workshop, report: &mut Recovery) -> Result<(), Error> {
+    let dir = &workshop.dir;
+    report.set_aside.extend(make_dir(&*workshop.fs, dir)?);
+    let parent = dir.parent().unwrap_or(dir);
+    workshop.fs.sync_dir(parent).during("sync", parent)
+}
+
+/// Removes what is incomplete, sets aside what does not belong here, and returns the segments that
+/// are believed.
+fn tidy(workshop: &Workshop, found: Survey, report: &mut Recovery) -> Result<Vec<Link>, Error> {
+    let Survey { segments, foreign, drafts, strays } = found;
+    for draft in drafts {
+        // All that it holds is still where it was copied from, or was never acknowledged.
+        workshop.fs.remove(&draft).during("remove", &draft)?;
+    }
+    report.strays = strays.into_iter().map(|name| workshop.dir.join(name)).collect();
+    let Chain { links, unreadable, misplaced } = resolve(segments)?;
+    let misplaced = misplaced.into_iter().map(|link| link.path);
+    let set_aside: Vec<PathBuf> =
+        foreign.into_iter().map(|foreign| foreign.path).chain(misplaced).collect();
+    if set_aside.is_empty() && unreadable.is_empty() {
+        return Ok(links);
+    }
+    let quarantine = Quarantine::of(workshop)?;
+    for path in set_aside {
+        report.set_aside.push(quarantine.take_in(&path)?);
+    }
+    for segment in unreadable {
+        // An empty file is no evidence of anything, but its name is in the way.
+        report.unproven_bytes += segment.bytes;
+        report.quarantined.push(quarantine.take_in(&segment.path)?);
+    }
+    workshop.fs.sync_dir(&workshop.dir).during("sync", &workshop.dir)?;
+    Ok(links)
+}
+
+/// Says what is lost in the newest segment, and copies aside what is unproven and unreadable.
+fn examine(
+    workshop: &Workshop,
+    newest: &Link,
+    content: &Content,
+    committed: Offset,
+    proven: Offset,
+    report: &mut Recovery,
+) -> Result<(), Error> {
+    let mut unproven: Vec<Range<u64>> = Vec::new();
+    for hole in &content.holes {
+        let lost = hole.offsets.start.max(committed)..hole.offsets.end.min(proven);
+        if lost.start < lost.end {
+            report.lost.push(lost);
+        }
+        if hole.offsets.start < hole.offsets.end && hole.offsets.end > proven {
+            unproven.push(hole.bytes.clone());
+        }
+    }
+    if !content.residue.is_empty() {
+        unproven.push(content.residue.clone());
+    }
+    if unproven.is_empty() {
+        return Ok(());
+    }
+    let quarantine = Quarantine::of(workshop)?;
+    for bytes in unproven {
+        report.unproven_bytes += bytes.end - bytes.start;
+        report.quarantined.push(quarantine.copy_in(&*newest.file, &newest.path, &bytes)?);
+    }
+    Ok(())
+}
+
+/// What is needed to do what was decided.
+#[derive(Debug)]
+struct Deed<'a> {
+    workshop: &'a Workshop,
+    stream: &'a StreamName,
+    chain: &'a [Link],
+    log_id: LogId,
+    salt: u64,
+    /// Behind the last frame.
+    end: Offset,
+    proven: Offset,
+    now_ms: u64,
+}
+
+impl Deed<'_> {
+    fn carry_out(self, decision: Decision, mut report: Recovery) -> Result<Recovered, Error> {
+        let first = match (decision, self.chain.last()) {
+            (Decision::Rewrite, Some(newest)) => first_unproven(newest, self.proven)?,
+            (Decision::Rewrite | Decision::Begin(_) | Decision::Keep, _) => None,
+        };
+        let base = first.map_or(report.next, |first| first.header.base);
+        let mut segments = self.segments(base);
+        let draft = match (decision, first, self.chain.last()) {
+            (Decision::Rewrite, Some(_), Some(newest)) => {
+                let header = self.header(base, Reason::Recovery, &segments);
+                let (draft, events) = copy_unproven(self.workshop, &header, newest, self.proven)?;
+                report.rewritten_events = events;
+                Some(draft)
+            }
+            (Decision::Begin(reason), _, _) => {
+                let header = self.header(base, reason, &segments);
+                Some(self.workshop.draft(&header, 0).map_err(Trouble::into_error)?)
+            }
+            (Decision::Rewrite | Decision::Keep, _, _) => None,
+        };
+        let Some(draft) = draft else {
+            let reason = if self.chain.is_empty() { Reason::First } else { Reason::Recovery };
+            let segments = self.segments(Offset::MAX);
+            return Ok(Recovered { log_id: self.log_id, segments, active: None, reason, report });
+        };
+        let active = self.workshop.publish(draft).map_err(Trouble::into_error)?;
+        let (salt, bytes) = (self.salt, active.disk_bytes());
+        segments.push(Segment { base, salt, end: report.next, bytes });
+        Ok(Recovered {
+            log_id: self.log_id,
+            segments,
+            active: Some(active),
+            reason: Reason::FailedWrite,
+            report,
+        })
+    }
+
+    /// The segments that stay when one is begun at `base`, each with its end. The newest is
+    /// replaced where the new one has the same name: nothing in it is believed then.
+    fn segments(&self, base: Offset) -> Vec<Segment> {
+        let newest_end = self.end.min(self.proven).min(base);
+        self.chain
+            .iter()
+            .filter(|link| link.id.base() < base)
+            .map(|link| Segment {
+                base: link.id.base(),
+                salt: link.salt,
+                end: link.end.unwrap_or(newest_end),
+                bytes: link.bytes,
+            })
+            .collect()
+    }
+
+    fn header(&self, base: Offset, reason: Reason, older: &[Segment]) -> Header {
+        let predecessor = older.last().map_or(Predecessor { salt: 0, end: base }, |previous| {
+            Predecessor { salt: previous.salt, end: previous.end }
+        });
+        let reason = if predecessor.end < base { Reason::Gap } else { reason };
+        Header {
+            stream: self.stream.clone(),
+            base,
+            log_id: self.log_id,
+            salt: self.salt,
+            predecessor,
+            reason,
+            recycled: false,
+            created_ms: self.now_ms,
+        }
+    }
+}

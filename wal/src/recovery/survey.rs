@@ -1,0 +1,107 @@
+//! What is in a stream's directory, by names and headers. Reads, and never changes anything.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Context, Error};
+use crate::fs::{Access, File, Fs};
+use crate::log::DRAFT_SUFFIX;
+use crate::segment::{Decoded, Header, SegmentId, read_header};
+use crate::stream_name::StreamName;
+
+/// The directory below a stream's that keeps what was set aside.
+pub(crate) const QUARANTINE: &str = "quarantine";
+
+/// What is in a stream's directory.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Files that are named like segments, by offset.
+    pub(crate) segments: Vec<Surveyed>,
+    /// What is named rightly and is no segment of this stream.
+    pub(crate) foreign: Vec<Foreign>,
+    /// Segments that were not complete when their writer died.
+    pub(crate) drafts: Vec<PathBuf>,
+    /// Everything else.
+    pub(crate) strays: Vec<String>,
+}
+
+/// A file named like a segment of this stream, which may be one.
+#[derive(Clone, Debug)]
+pub(crate) struct Surveyed {
+    pub(crate) id: SegmentId,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) bytes: u64,
+    /// Absent where it is damaged.
+    pub(crate) header: Option<Header>,
+}
+
+/// Something named like a segment that belongs to another place.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+}
+
+/// Lists a stream's directory and reads the headers. A file that vanishes meanwhile is left out:
+/// the log may be alive.
+pub(crate) fn survey(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Survey, Error> {
+    let mut survey = Survey::default();
+    for entry in fs.list(dir).during("list", dir)? {
+        let path = dir.join(&entry.name);
+        if let Some(id) = SegmentId::parse(&entry.name) {
+            survey.segment(fs, stream, id, path, entry.is_dir)?;
+        } else if is_draft(&entry.name) {
+            if entry.is_dir {
+                survey.foreign.push(Foreign { path, bytes: 0 });
+            } else {
+                survey.drafts.push(path);
+            }
+        } else if entry.name != QUARANTINE || !entry.is_dir {
+            survey.strays.push(entry.name);
+        }
+    }
+    Ok(survey)
+}
+
+fn is_draft(name: &str) -> bool {
+    name.strip_suffix(DRAFT_SUFFIX).is_some_and(|name| SegmentId::parse(name).is_some())
+}
+
+impl Survey {
+    fn segment(
+        &mut self,
+        fs: &dyn Fs,
+        stream: &StreamName,
+        id: SegmentId,
+        path: PathBuf,
+        is_dir: bool,
+    ) -> Result<(), Error> {
+        if is_dir {
+            self.foreign.push(Foreign { path, bytes: 0 });
+            return Ok(());
+        }
+        let file = match fs.open(&path, Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // A pipe or a socket.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.foreign.push(Foreign { path, bytes: 0 });
+                return Ok(());
+            }
+            Err(error) => return Err(error).during("open", &path),
+        };
+        let bytes = file.size().during("look at", &path)?;
+        let header = match read_header(&*file).during("read", &path)? {
+            Decoded::Header(header) if header.belongs_to(stream, id) => Some(header),
+            Decoded::Header(_) | Decoded::Unknown { .. } => {
+                self.foreign.push(Foreign { path, bytes });
+                return Ok(());
+            }
+            Decoded::Bad => None,
+        };
+        self.segments.push(Surveyed { id, path, file, bytes, header });
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! Finds the frames of a segment, also behind bytes that are none.
+
+use std::io;
+use std::ops::Range;
+
+use crate::frame::{Decoded, Header, decode};
+use crate::fs::File;
+use crate::limits::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::offset::Offset;
+use crate::segment::window::Window;
+
+/// Where the salt stands in a frame's header.
+pub(crate) const SALT_POSITION: usize = 8;
+const SALT_BYTES: usize = 8;
+
+/// A frame and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its position in the file.
+    pub(crate) position: u64,
+    /// What it says.
+    pub(crate) header: Header,
+    /// Its length on disk.
+    pub(crate) disk_bytes: usize,
+}
+
+impl Found {
+    /// The position behind it.
+    pub(crate) fn end_position(&self) -> u64 {
+        self.position + self.disk_bytes as u64
+    }
+}
+
+/// The frame at the window's position, which then lies in the window as a whole.
+pub(crate) fn frame_here(
+    file: &dyn File,
+    window: &mut Window,
+    salt: u64,
+) -> io::Result<Option<Found>> {
+    loop {
+        match decode(window.bytes(), salt) {
+            Decoded::Frame(frame) => {
+                let (header, disk_bytes) = (frame.header, frame.disk_bytes());
+                return Ok(Some(Found { position: window.position(), header, disk_bytes }));
+            }
+            Decoded::Short { needed } => {
+                if !window.need(file, needed)? {
+                    return Ok(None);
+                }
+            }
+            Decoded::Bad => return Ok(None),
+        }
+    }
+}
+
+/// The first frame behind the window's position, wherever it begins, that holds nothing before
+/// `expected`. The window stands at it then, or at the end of the file.
+pub(crate) fn frame_behind(
+    file: &dyn File,
+    window: &mut Window,
+    salt: u64,
+    expected: Offset,
+) -> io::Result<Option<Found>> {
+    let finder = salt.to_le_bytes();
+    // A frame begins one byte further on at the earliest.
+    let nearest = 1 + SALT_POSITION;
+    loop {
+        let hit =
+            window.bytes().get(nearest..).and_then(|rest| memchr::memmem::find(rest, &finder));
+        if let Some(hit) = hit {
+            window.pass(1 + hit);
+            if let Some(found) = frame_here(file, window, salt)?
+                && found.header.base >= expected
+            {
+                return Ok(Some(found));
+            }
+            continue;
+        }
+        // Keep what may be the beginning of a frame whose salt is not read yet.
+        let held = window.bytes().len();
+        window.pass(held.saturating_sub(nearest + SALT_BYTES - 1));
+        if !window.need(file, window.bytes().len() + 1)? {
+            window.pass(window.bytes().len());
+            return Ok(None);
+        }
+    }
+}
+
+/// What lies next in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A frame that continues the ones before it; a jump of offsets is possible.
+    Frame(Found),
+    /// Bytes between two frames that are none.
+    Hole(Range<u64>),
+    /// There is no further frame; what follows from this position on is none.
+    End(u64),
+}
+
+/// Goes over a whole segment, frame by frame. Nothing is read behind a seal.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    file: &'a dyn File,
+    salt: u64,
+    window: Window,
+    expected: Offset,
+    /// Found behind a hole that was returned first.
+    behind: Option<Found>,
+    ended: Option<u64>,
+}
+
+impl<'a> Scan<'a> {
+    /// A scan of the segment that begins at `base`.
+    pub(crate) fn new(file: &'a dyn File, salt: u64, base: Offset) -> Self {
+        Self {
+            file,
+            salt,
+            window: Window::at(SEGMENT_HEADER_BYTES as u64),
+            expected: base,
+            behind: None,
+            ended: None,
+        }
+    }
+
+    /// The next thing; [`Item::End`] again and again at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Item> {
+        if let Some(position) = self.ended {
+            return Ok(Item::End(position));
+        }
+        if let Some(found) = self.behind.take() {
+            return Ok(self.pass(found));
+        }
+        let from = self.window.position();
+        if let Some(found) = frame_here(self.file, &mut self.window, self.salt)?
+            && found.header.base >= self.expected
+        {
+            return Ok(self.pass(found));
+        }
+        self.behind = frame_behind(self.file, &mut self.window, self.salt, self.expected)?;
+        if let Some(found) = self.behind {
+            return Ok(Item::Hole(from..found.position));
+        }
+        self.ended = Some(from);
+        Ok(Item::End(from))
+    }
+
+    fn pass(&mut self, found: Found) -> Item {
+        self.expected = found.header.end();
+        self.window.pass(found.disk_bytes);
+        if found.header.seal {
+            self.ended = Some(found.end_position());
+        }
+        Item::Frame(found)
+    }
+}
+
+/// The bytes of a frame that was found, header included; nothing where they have changed since.
+pub(crate) fn read_frame(file: &dyn File, found: &Found) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; found.disk_bytes.max(FRAME_HEADER_BYTES)];
+    crate::segment::read_full(file, &mut bytes, found.position)?;
+    match decode(&bytes, found.header.salt) {
+        Decoded::Frame(frame) if frame.header == found.header => Ok(Some(bytes)),
+        Decoded::Frame(_) | Decoded::Short { .. } | Decoded::Bad => Ok(None),
+    }
+}
