@@ -119,8 +119,8 @@ impl SimFs {
     }
 
     /// Makes the operation number `from` (counted from zero) fail, or the first one after it that
-    /// the fault can strike, and the following ones, `times` in all. Replaces what was planned
-    /// before.
+    /// the fault can strike, and the following ones, `times` in all. Adds to what was planned
+    /// before, which goes first.
     pub fn inject(&self, fault: Fault, from: u64, times: u64) {
         self.state().faults.plan(from, times, fault);
     }

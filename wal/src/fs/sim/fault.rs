@@ -92,7 +92,7 @@ pub(super) enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     count: u64,
-    planned: Option<Planned>,
+    planned: Vec<Planned>,
     is_off: bool,
     trace: Option<Vec<Operation>>,
 }
@@ -106,11 +106,11 @@ struct Planned {
 
 impl Faults {
     pub(super) fn plan(&mut self, from: u64, times: u64, fault: Fault) {
-        self.planned = Some(Planned { from, times, fault });
+        self.planned.push(Planned { from, times, fault });
     }
 
     pub(super) fn clear(&mut self) {
-        self.planned = None;
+        self.planned.clear();
     }
 
     pub(super) fn is_off(&self) -> bool {
@@ -139,25 +139,20 @@ impl Faults {
         if let Some(trace) = &mut self.trace {
             trace.push(Operation { kind, path: path.to_owned() });
         }
-        match &mut self.planned {
-            Some(planned)
-                if planned.times > 0
-                    && number >= planned.from
-                    && planned.fault.can_strike(kind) =>
-            {
-                planned.times -= 1;
-                match planned.fault {
-                    Fault::Io => Verdict::Fail(Errno::IO),
-                    Fault::NoSpace => Verdict::Fail(Errno::NOSPC),
-                    Fault::TooManyFiles => Verdict::Fail(Errno::MFILE),
-                    Fault::Short => Verdict::Short,
-                    Fault::Crash => {
-                        self.is_off = true;
-                        Verdict::Fail(Errno::IO)
-                    }
-                }
+        let strikes = |planned: &&mut Planned| {
+            planned.times > 0 && number >= planned.from && planned.fault.can_strike(kind)
+        };
+        let Some(planned) = self.planned.iter_mut().find(strikes) else { return Verdict::Go };
+        planned.times -= 1;
+        match planned.fault {
+            Fault::Io => Verdict::Fail(Errno::IO),
+            Fault::NoSpace => Verdict::Fail(Errno::NOSPC),
+            Fault::TooManyFiles => Verdict::Fail(Errno::MFILE),
+            Fault::Short => Verdict::Short,
+            Fault::Crash => {
+                self.is_off = true;
+                Verdict::Fail(Errno::IO)
             }
-            _ => Verdict::Go,
         }
     }
 }

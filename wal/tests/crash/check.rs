@@ -1,0 +1,162 @@
+//! What must hold after every crash and every fault.
+//!
+//! - P1: an acknowledged event can be read at its offset with its bytes, unless it is committed.
+//! - P3: nothing at or above the durable committed offset was deleted.
+//! - P4: a start works on whatever the disk kept; then events can be appended, synced and read,
+//!   and survive the next crash.
+//! - Offsets are never given twice, no event is altered, moved or duplicated, and no loss is
+//!   reported where there is none.
+
+use standpipe_wal::Offset;
+use standpipe_wal::error::Error;
+use standpipe_wal::fs::sim::{Loss, SimFs};
+use standpipe_wal::recovery::Recovery;
+use standpipe_wal::tail::Cause;
+
+use crate::host::{Found, Host, STREAMS, drain};
+use crate::ledger::Ledger;
+use crate::offset_twin::OffsetTwin;
+
+/// Checks what a reader found against what was promised.
+pub(crate) fn check_found(
+    ledger: &Ledger,
+    committed: Offset,
+    found: &[Found],
+) -> Result<(), String> {
+    for one in found {
+        match one {
+            Found::Event(offset, payload) => ledger.check_event(*offset, payload)?,
+            Found::Missing(range, cause) => {
+                ledger.check_missing(range, committed)?;
+                // Trimmed segments may be unlinked in any order: a gap below is no loss.
+                let matters = range.end > committed && !ledger.is_damaged();
+                if *cause == Cause::Lost && matters {
+                    return Err(format!("{range:?} is called lost, but was never durable"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts on what a crash left, and checks it.
+pub(crate) fn check_start(before: &Host, disk: &SimFs) -> Result<Host, String> {
+    let mut host = before.after_crash(disk);
+    let on_disk = OffsetTwin::on(disk);
+    for (durable, found) in before.committed.iter().zip(on_disk) {
+        assert!(found >= *durable, "the twin forgot a committed offset that was synced");
+    }
+    let recoveries = host.start().map_err(|error| format!("cannot start: {error:?}"))?;
+    check_started(&mut host, &recoveries, ReadErrors::Forbidden)?;
+    Ok(host)
+}
+
+/// Whether the disk may still be failing while the checks read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadErrors {
+    Allowed,
+    Forbidden,
+}
+
+/// Checks what a start found, and promises it from now on.
+pub(crate) fn check_started(
+    host: &mut Host,
+    recoveries: &[Recovery],
+    read_errors: ReadErrors,
+) -> Result<(), String> {
+    for (stream, recovery) in recoveries.iter().enumerate() {
+        check_offsets(host, stream, recovery)
+            .and_then(|()| match read_all(host, stream) {
+                Ok(found) => take_over(host, stream, found),
+                Err(_) if read_errors == ReadErrors::Allowed => Ok(()),
+                Err(error) => Err(format!("cannot read: {error:?}")),
+            })
+            .map_err(|problem| format!("stream {stream}: {problem}; {recovery:?}"))?;
+    }
+    Ok(())
+}
+
+fn check_offsets(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), String> {
+    let next = host.log(stream).next();
+    let committed = host.committed[stream];
+    let acknowledged = host.ledgers[stream].end();
+    if recovery.next != next || recovery.durable != next {
+        return Err(format!("the log says next is {next}, the report does not"));
+    }
+    if next < committed || next < acknowledged {
+        return Err(format!(
+            "offsets from {next} would be given again: {committed} is committed, {acknowledged} \
+             acknowledged"
+        ));
+    }
+    if !recovery.lost.is_empty() && !host.ledgers[stream].is_damaged() {
+        return Err("events are called lost, but no durable byte was changed".to_owned());
+    }
+    Ok(())
+}
+
+fn take_over(host: &mut Host, stream: usize, found: Vec<Found>) -> Result<(), String> {
+    check_found(&host.ledgers[stream], host.committed[stream], &found)?;
+    let next = host.log(stream).next();
+    host.ledgers[stream].recovered(&events_of(found), next);
+    Ok(())
+}
+
+pub(crate) fn events_of(found: Vec<Found>) -> Vec<(u64, Vec<u8>)> {
+    found
+        .into_iter()
+        .filter_map(|one| match one {
+            Found::Event(offset, payload) => Some((offset, payload)),
+            Found::Missing(..) => None,
+        })
+        .collect()
+}
+
+/// Everything that a fresh reader finds, from the oldest or the committed offset on.
+pub(crate) fn read_all(host: &Host, stream: usize) -> Result<Vec<Found>, Error> {
+    let log = host.log(stream);
+    let from = log.oldest().min(host.committed[stream]);
+    drain(&mut host.tail(stream, from), log.durable())
+}
+
+/// Checks a host that is running on a disk that works again.
+pub(crate) fn check_running(host: &Host) -> Result<(), String> {
+    for stream in 0..STREAMS {
+        let found = read_all(host, stream)
+            .map_err(|error| format!("stream {stream}: cannot read: {error:?}"))?;
+        check_found(&host.ledgers[stream], host.committed[stream], &found)
+            .map_err(|problem| format!("stream {stream}: {problem}"))?;
+    }
+    Ok(())
+}
+
+/// Appends to every stream, syncs, commits and reads: the host must be able to work.
+pub(crate) fn check_work(host: &mut Host) -> Result<(), String> {
+    for round in 0..2_u64 {
+        for stream in 0..STREAMS {
+            host.push(stream, &[10, 700]);
+            host.sync(stream).map_err(|error| format!("stream {stream} cannot sync: {error:?}"))?;
+        }
+        check_running(host)?;
+        host.commit(round).map_err(|error| format!("cannot commit: {error:?}"))?;
+    }
+    check_running(host)
+}
+
+/// The whole of it after a crash: start, check, work, and the same again after a second crash.
+pub(crate) fn check_crash(
+    before: &Host,
+    disk: &SimFs,
+    second: Loss,
+    seed: u64,
+) -> Result<(), String> {
+    let mut host = check_start(before, disk)?;
+    let right_after = host.disk.crash(second, seed);
+    check_start(&host, &right_after)
+        .map_err(|problem| format!("after a second crash ({second:?}): {problem}"))?;
+    check_work(&mut host)?;
+    let after_work = host.disk.crash(second, seed);
+    check_start(&host, &after_work)
+        .map_err(|problem| format!("after work and a second crash ({second:?}): {problem}"))?;
+    Ok(())
+}

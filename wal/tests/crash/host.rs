@@ -1,0 +1,329 @@
+//! A small agent without network: it does what a script says, on a simulated disk, and keeps a
+//! ledger of what it promised.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use standpipe_wal::error::Error;
+use standpipe_wal::fs::Fs;
+use standpipe_wal::fs::sim::{Operation, SimFs};
+use standpipe_wal::log::{Entropy, Log, Options};
+use standpipe_wal::recovery::Recovery;
+use standpipe_wal::retention::Pool;
+use standpipe_wal::tail::{Step as TailStep, Tail};
+use standpipe_wal::{Events, Flags, Offset, StreamName, events};
+
+use crate::check::{ReadErrors, check_found, check_started};
+use crate::ledger::Ledger;
+use crate::offset_twin::OffsetTwin;
+use crate::script::{Random, Step};
+
+pub(crate) const STREAMS: usize = 2;
+const NAMES: [&str; STREAMS] = ["orders", "clicks"];
+const STREAMS_DIR: &str = "/data/streams";
+const POOL_DIR: &str = "/data/pool";
+
+/// Room for a header and a few events, so that segments are filled every few steps.
+pub(crate) const SEGMENT_BYTES: u64 = 4096 + 4096;
+
+/// What the host does with events that could not be made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterFailure {
+    /// Keeps them in the log and syncs again later.
+    Keep,
+    /// Takes them back, so that other events get their offsets.
+    TakeBack,
+}
+
+/// Random numbers from a seed.
+#[derive(Debug)]
+struct SeededEntropy(AtomicU64);
+
+impl Entropy for SeededEntropy {
+    fn u64(&self) -> u64 {
+        Random(self.0.fetch_add(1, Ordering::Relaxed)).u64()
+    }
+}
+
+/// What lies in a log, from one offset on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Event(u64, Vec<u8>),
+    Missing(std::ops::Range<Offset>, standpipe_wal::tail::Cause),
+}
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) disk: SimFs,
+    fs: Arc<dyn Fs>,
+    seed: u64,
+    after_failure: AfterFailure,
+    /// Makes each payload another one.
+    serial: u64,
+    now_ms: u64,
+    pub(crate) ledgers: [Ledger; STREAMS],
+    /// What the offset store said is durable.
+    pub(crate) committed: [Offset; STREAMS],
+    /// Absent between a stop and a start that worked.
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    logs: Vec<Log>,
+    tails: Vec<Tail>,
+    store: OffsetTwin,
+}
+
+impl Host {
+    /// A host with an empty, durable data directory. Nothing is counted before the first step.
+    pub(crate) fn new(seed: u64, after_failure: AfterFailure) -> Self {
+        let disk = SimFs::new(seed);
+        disk.record_trace();
+        for dir in ["/data", STREAMS_DIR, POOL_DIR] {
+            disk.create_dir(Path::new(dir)).unwrap();
+            disk.sync_dir(Path::new(dir).parent().unwrap()).unwrap();
+        }
+        OffsetTwin::create(&disk);
+        let mut host = Self::on(&disk, seed);
+        host.after_failure = after_failure;
+        host
+    }
+
+    /// A host that finds this disk, without a memory of promises.
+    pub(crate) fn on(disk: &SimFs, seed: u64) -> Self {
+        Self {
+            disk: disk.clone(),
+            fs: Arc::new(disk.clone()),
+            seed,
+            after_failure: AfterFailure::Keep,
+            serial: 0,
+            now_ms: 1,
+            ledgers: std::array::from_fn(|_| Ledger::default()),
+            committed: [Offset::ZERO; STREAMS],
+            running: None,
+        }
+    }
+
+    /// The same host with its promises, started anew on what a crash left of its disk.
+    pub(crate) fn after_crash(&self, disk: &SimFs) -> Self {
+        Self {
+            ledgers: self.ledgers.clone(),
+            serial: self.serial,
+            now_ms: self.now_ms,
+            committed: self.committed,
+            ..Self::on(disk, self.seed.wrapping_add(0x5EED))
+        }
+    }
+
+    /// Opens everything, as the agent does.
+    pub(crate) fn start(&mut self) -> Result<Vec<Recovery>, Error> {
+        let pool = Pool::open(Arc::clone(&self.fs), POOL_DIR.into(), 3 * SEGMENT_BYTES)?;
+        // Other salts after each start, as on a real machine.
+        let entropy = SeededEntropy(AtomicU64::new(self.seed ^ (self.disk.operations() << 20)));
+        let options = Options {
+            segment_bytes: SEGMENT_BYTES,
+            entropy: Arc::new(entropy),
+            pool: Some(Arc::new(pool)),
+        };
+        let store = OffsetTwin::open(&self.disk)
+            .map_err(|source| Error::io("open", Path::new("offsets"), source))?;
+        let committed = store.committed();
+        let mut logs = Vec::new();
+        let mut recoveries = Vec::new();
+        for (name, committed) in NAMES.iter().zip(committed) {
+            let stream: StreamName = name.parse().unwrap();
+            let dir = Path::new(STREAMS_DIR);
+            let (log, recovery) =
+                Log::open(&self.fs, dir, &stream, &options, committed, self.now_ms)?;
+            assert_eq!(log.next(), log.durable(), "everything is durable after a start");
+            logs.push(log);
+            recoveries.push(recovery);
+        }
+        let tails = (0..STREAMS).map(|stream| self.tail(stream, committed[stream])).collect();
+        self.committed = committed;
+        self.running = Some(Running { logs, tails, store });
+        Ok(recoveries)
+    }
+
+    /// Does what a script says. Trouble is part of the work: whatever fails is tried again with the
+    /// next step that needs it. Ends early where the power is off.
+    pub(crate) fn run(&mut self, script: &[Step]) -> Result<(), String> {
+        for step in script {
+            self.now_ms += 1;
+            if self.running.is_none() {
+                let Ok(recoveries) = self.start() else { continue };
+                check_started(self, &recoveries, ReadErrors::Allowed)?;
+            }
+            if self.disk.is_off() {
+                return Ok(());
+            }
+            self.step(step)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Push { stream, sizes } => self.push(*stream, sizes),
+            Step::Sync { stream } => drop(self.sync(*stream)),
+            Step::Read { stream } => self.read_on(*stream)?,
+            Step::Commit { behind } => drop(self.commit(*behind)),
+            Step::RollIdle { stream } => {
+                let now_ms = self.now_ms;
+                drop(self.running_mut().logs[*stream].roll_idle(now_ms));
+            }
+            Step::Restart => self.stop(),
+            Step::Die => self.die(),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn push(&mut self, stream: usize, sizes: &[usize]) {
+        let payloads: Vec<_> = sizes.iter().map(|size| self.payload(*size)).collect();
+        let mut run = Events::with_capacity(64, Flags::default());
+        for payload in &payloads {
+            run.push(payload);
+        }
+        let now_ms = self.now_ms;
+        let offsets = self.running_mut().logs[stream].push(run, now_ms);
+        self.ledgers[stream].pushed(offsets, payloads);
+    }
+
+    /// No two payloads are equal, and each says which one it is.
+    fn payload(&mut self, size: usize) -> Vec<u8> {
+        self.serial += 1;
+        let letter = b'a' + (self.serial % 26) as u8;
+        let mut payload = format!("{:06}", self.serial).into_bytes();
+        payload.resize(payload.len() + size, letter);
+        payload
+    }
+
+    /// Acknowledges what the log calls durable, whether the whole sync worked or not.
+    pub(crate) fn sync(&mut self, stream: usize) -> Result<(), Error> {
+        let now_ms = self.now_ms;
+        let after_failure = self.after_failure;
+        let log = &mut self.running_mut().logs[stream];
+        let result = log.sync(now_ms);
+        let durable = log.durable();
+        if result.is_err() && after_failure == AfterFailure::TakeBack {
+            drop(log.take_unsynced());
+            assert_eq!(log.next(), durable);
+        }
+        self.ledgers[stream].acknowledged(durable);
+        let synced = result?;
+        assert_eq!(synced.durable, durable);
+        assert_eq!(self.running_mut().logs[stream].unsynced_bytes(), 0);
+        Ok(())
+    }
+
+    /// Follows the log with the reader that was opened at the start.
+    fn read_on(&mut self, stream: usize) -> Result<(), String> {
+        let until = self.running_mut().logs[stream].durable();
+        let committed = self.committed[stream];
+        let running = self.running.as_mut().unwrap();
+        // An error is trouble of the disk: the reader goes on at the same place next time.
+        let Ok(found) = drain(&mut running.tails[stream], until) else { return Ok(()) };
+        check_found(&self.ledgers[stream], committed, &found)
+    }
+
+    /// First the offset store, synced; then, and only then, the log may release segments.
+    pub(crate) fn commit(&mut self, behind: u64) -> Result<(), Error> {
+        let now_ms = self.now_ms;
+        let before = self.committed;
+        let running = self.running.as_mut().unwrap();
+        let committed = std::array::from_fn(|stream| {
+            let durable = running.logs[stream].durable().get();
+            before[stream].max(Offset::new(durable.saturating_sub(behind)))
+        });
+        running
+            .store
+            .commit(committed)
+            .map_err(|source| Error::io("commit", Path::new("offsets"), source))?;
+        self.committed = committed;
+        for (log, committed) in running.logs.iter_mut().zip(committed) {
+            let before = log.segments();
+            log.trim(committed, &[], now_ms)?;
+            assert!(log.segments() >= before.min(1), "the newest segment always stays");
+        }
+        Ok(())
+    }
+
+    /// An orderly stop: everything pushed is synced, and acknowledged if that worked.
+    pub(crate) fn stop(&mut self) {
+        let now_ms = self.now_ms;
+        let Some(running) = self.running.take() else { return };
+        for (log, ledger) in running.logs.into_iter().zip(&mut self.ledgers) {
+            let next = log.next();
+            if log.close(now_ms).is_ok() {
+                ledger.acknowledged(next);
+            }
+        }
+    }
+
+    pub(crate) fn die(&mut self) {
+        self.running = None;
+    }
+
+    pub(crate) fn log(&self, stream: usize) -> &Log {
+        &self.running.as_ref().unwrap().logs[stream]
+    }
+
+    /// What the host did last, for the report of a failure.
+    pub(crate) fn last_operations(&self) -> String {
+        let trace = self.disk.trace();
+        let from = trace.len().saturating_sub(30);
+        let line = |(number, Operation { kind, path }): (usize, &Operation)| {
+            format!("\n  {number} {kind:?} {}", path.display())
+        };
+        trace.iter().enumerate().skip(from).map(line).collect()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    fn running_mut(&mut self) -> &mut Running {
+        self.running.as_mut().unwrap()
+    }
+
+    pub(crate) fn tail(&self, stream: usize, from: Offset) -> Tail {
+        Tail::open(Arc::clone(&self.fs), stream_dir(stream), from)
+    }
+}
+
+pub(crate) fn stream_dir(stream: usize) -> PathBuf {
+    Path::new(STREAMS_DIR).join(NAMES[stream])
+}
+
+/// Reads up to `until` and checks that nothing is left out and nothing comes twice.
+pub(crate) fn drain(tail: &mut Tail, until: Offset) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    loop {
+        let at = tail.offset();
+        let after = match tail.next(until)? {
+            TailStep::UpToDate => break,
+            TailStep::Missing { range, cause } => {
+                assert_eq!(range.start, at, "a gap begins where the reader stands");
+                assert!(range.end > at, "a gap is not empty");
+                let end = range.end;
+                found.push(Found::Missing(range, cause));
+                end
+            }
+            TailStep::Frame(frame) => {
+                assert_eq!(frame.base, at, "a frame begins where the reader stands");
+                let before = found.len();
+                for (offset, payload) in (frame.base.get()..).zip(events::iter(frame.body)) {
+                    found.push(Found::Event(offset, payload.to_vec()));
+                }
+                assert_eq!(found.len() - before, frame.count as usize);
+                assert!(frame.count > 0, "a frame is not empty");
+                frame.base.after(u64::from(frame.count))
+            }
+        };
+        assert_eq!(tail.offset(), after, "a reader stands behind what it gave");
+    }
+    assert!(tail.offset() >= until, "a reader says it is up to date before it is");
+    Ok(found)
+}
