@@ -1,12 +1,19 @@
 //! Looking at logs without being able to write, whether an agent runs or not.
 
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Context, Error};
 use crate::fs::Fs;
 use crate::log::LogId;
 use crate::offset::Offset;
+use crate::recovery::chain::{Link, resolve};
+use crate::recovery::newest::{self, Content};
+use crate::recovery::survey::survey;
 use crate::stream_name::StreamName;
+
+mod walk;
 
 /// What a stream's directory shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,22 +76,143 @@ pub struct Backlog {
     pub oldest_time_ms: Option<u64>,
 }
 
-/// The streams that have a directory in `dir`, sorted.
-pub fn streams(_fs: &dyn Fs, _dir: &Path) -> Result<Vec<StreamName>, Error> {
-    unimplemented!()
+/// The streams that have a directory in `dir`, sorted. None where `dir` does not exist.
+pub fn streams(fs: &dyn Fs, dir: &Path) -> Result<Vec<StreamName>, Error> {
+    let entries = match fs.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.during("list", dir)?,
+    };
+    let dirs = entries.into_iter().filter(|entry| entry.is_dir);
+    Ok(dirs.filter_map(|entry| entry.name.parse().ok()).collect())
 }
 
-/// What the log of a stream shows.
-pub fn stream(_fs: &dyn Fs, _dir: &Path, _stream: &StreamName) -> Result<Report, Error> {
-    unimplemented!()
+/// What the log of a stream shows. Reads all headers and the newest segment.
+pub fn stream(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Report, Error> {
+    let survey = survey(fs, &dir.join(stream.as_str()), stream)?;
+    let (strays, foreign) = (survey.strays, survey.foreign);
+    let chain = resolve(survey.segments)?;
+    let newest = chain.links.last();
+    let content = match newest {
+        Some(newest) => Some(newest::read(newest).during("read", &newest.path)?),
+        None => None,
+    };
+    let mut segments: Vec<SegmentReport> =
+        chain.links.iter().map(|link| describe(link, content.as_ref())).collect();
+    let unreadable = chain.unreadable.iter().map(|segment| {
+        let base = segment.id.base();
+        report(&segment.path, base..base, segment.bytes, SegmentState::HeaderDamaged)
+    });
+    segments.extend(unreadable);
+    let misplaced = chain.misplaced.iter().map(|link| (&link.path, link.id, link.bytes));
+    let foreign = foreign.iter().map(|foreign| (&foreign.path, foreign.id, foreign.bytes));
+    segments.extend(
+        foreign.chain(misplaced).map(|(path, id, bytes)| {
+            report(path, id.base()..id.base(), bytes, SegmentState::Foreign)
+        }),
+    );
+    segments.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Report {
+        oldest: chain.links.first().map_or(Offset::ZERO, |link| link.id.base()),
+        next: content.as_ref().map_or(Offset::ZERO, |content| content.end),
+        proven: content.as_ref().map_or(Offset::ZERO, |content| content.proven),
+        log_id: chain.links.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id),
+        disk_bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        segments,
+        strays,
+    })
 }
 
-/// What lies between `from` (the committed offset) and the end of the log.
+fn describe(link: &Link, newest: Option<&Content>) -> SegmentReport {
+    let content = newest.filter(|_| link.end.is_none());
+    let base = link.id.base();
+    let end = link.end.or(content.map(|content| content.end)).unwrap_or(base);
+    let state = match (&link.header, link.end, content.map(|content| content.sealed)) {
+        (None, _, _) => SegmentState::HeaderDamaged,
+        (Some(_), Some(_), _) => SegmentState::Closed,
+        (Some(_), None, Some(true)) => SegmentState::Sealed,
+        (Some(_), None, Some(false) | None) => SegmentState::Active,
+    };
+    report(&link.path, base..end, link.bytes, state)
+}
+
+fn report(path: &Path, range: Range<Offset>, bytes: u64, state: SegmentState) -> SegmentReport {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let Range { start: base, end } = range;
+    SegmentReport { name: name.unwrap_or_default(), base, end, bytes, state }
+}
+
+/// What lies between `from` (the committed offset) and the end of the log. Reads the headers of the
+/// frames and believes them; only where one is damaged are whole frames read.
 pub fn backlog(
-    _fs: &dyn Fs,
-    _dir: &Path,
-    _stream: &StreamName,
-    _from: Offset,
+    fs: &dyn Fs,
+    dir: &Path,
+    stream: &StreamName,
+    from: Offset,
 ) -> Result<Backlog, Error> {
-    unimplemented!()
+    let survey = survey(fs, &dir.join(stream.as_str()), stream)?;
+    let chain = resolve(survey.segments)?;
+    let mut backlog = Backlog::default();
+    for link in chain.links.iter().filter(|link| link.end.is_none_or(|end| end > from)) {
+        walk::add(&mut backlog, link, from).during("read", &link.path)?;
+    }
+    Ok(backlog)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::tests::{SEGMENT, World, numbered};
+
+    #[test]
+    fn a_live_log_is_described_and_its_backlog_counted() {
+        let world = World::new(SEGMENT);
+        let (mut log, _) = world.open(0);
+        for round in 0..30 {
+            log.push(numbered(round * 100..(round + 1) * 100, 96), 1000 + round);
+            log.sync(1).unwrap();
+        }
+        let (fs, dir, name) = world.place();
+        assert_eq!(streams(fs, &dir).unwrap(), [name.clone()]);
+        let report = stream(fs, &dir, &name).unwrap();
+        assert_eq!((report.oldest, report.next), (Offset::ZERO, Offset::new(3000)));
+        assert_eq!(report.proven, Offset::new(2900), "the last frame knew of those before it");
+        assert_eq!(report.log_id, Some(log.log_id()));
+        assert_eq!(report.segments.len(), log.segments());
+        assert_eq!(report.disk_bytes, log.disk_bytes());
+        let bounds: Vec<_> = report.segments.iter().map(|one| (one.base, one.end)).collect();
+        assert!(bounds.windows(2).all(|pair| pair[0].1 == pair[1].0), "{bounds:?}");
+        assert_eq!(report.segments.last().unwrap().state, SegmentState::Active);
+        for from in [0, 1, 150, 2999, 3000, 4000] {
+            let found = backlog(fs, &dir, &name, Offset::new(from)).unwrap();
+            let events = 3000_u64.saturating_sub(from);
+            let oldest_time_ms = (events > 0).then(|| 1000 + from / 100);
+            assert_eq!(found, Backlog { events, bytes: events * 96, oldest_time_ms }, "{from}");
+        }
+    }
+
+    #[test]
+    fn looking_at_nothing_finds_nothing() {
+        let world = World::new(SEGMENT);
+        let (fs, dir, name) = world.place();
+        assert_eq!(streams(fs, &dir.join("missing")).unwrap(), []);
+        assert!(stream(fs, &dir, &name).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn damage_costs_the_backlog_only_what_is_damaged() {
+        let world = World::new(SEGMENT);
+        let (mut log, _) = world.open(0);
+        for round in 0..3 {
+            log.push(numbered(round * 10..(round + 1) * 10, 16), 1000 + round);
+            log.sync(1).unwrap();
+        }
+        // In the second of three frames of 48 + 10 * 20 bytes.
+        world.damage("00000000000000000000.seg", 4096 + 248 + 100, b"xx");
+        let (fs, dir, name) = world.place();
+        let found = backlog(fs, &dir, &name, Offset::ZERO).unwrap();
+        assert_eq!(found.events, 30, "the headers are whole, and are believed");
+        world.damage("00000000000000000000.seg", 4096 + 248 + 8, b"xx");
+        let found = backlog(fs, &dir, &name, Offset::ZERO).unwrap();
+        assert_eq!(found, Backlog { events: 20, bytes: 320, oldest_time_ms: Some(1000) });
+    }
 }

@@ -23,7 +23,7 @@ mod draft;
 mod pending;
 mod roll;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trim;
 mod write;
 
@@ -116,7 +116,7 @@ pub struct Log {
     workshop: Workshop,
     entropy: Arc<dyn Entropy>,
     stream: StreamName,
-    log_id: LogId,
+    id: LogId,
     /// Oldest first.
     segments: VecDeque<Segment>,
     /// The newest segment, as long as it can be written to.
@@ -157,7 +157,7 @@ impl Log {
             workshop,
             entropy: Arc::clone(&options.entropy),
             stream: stream.clone(),
-            log_id: recovered.log_id,
+            id: recovered.log_id,
             segments: recovered.segments.into(),
             active: recovered.active,
             reason: recovered.reason,
@@ -184,7 +184,7 @@ impl Log {
 
     /// The log's name for ever, until recovery has to set bytes aside.
     pub fn log_id(&self) -> LogId {
-        self.log_id
+        self.id
     }
 
     /// How many segments there are.

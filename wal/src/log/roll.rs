@@ -19,7 +19,7 @@ impl Log {
         let header = Header {
             stream: self.stream.clone(),
             base,
-            log_id: self.log_id,
+            log_id: self.id,
             salt: new_salt(&*self.entropy),
             predecessor,
             reason,

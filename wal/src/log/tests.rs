@@ -26,20 +26,20 @@ impl Entropy for Seeded {
 
 /// What every run of an agent shares.
 #[derive(Debug)]
-pub(super) struct World {
+pub(crate) struct World {
     fs: Arc<dyn Fs>,
     root: tempfile::TempDir,
-    pub(super) options: Options,
+    pub(crate) options: Options,
 }
 
 impl World {
-    pub(super) fn new(segment_bytes: u64) -> Self {
+    pub(crate) fn new(segment_bytes: u64) -> Self {
         let entropy = Arc::new(Seeded(AtomicU64::new(1)));
         let options = Options { segment_bytes, entropy, pool: None };
         Self { fs: Arc::new(RealFs), root: tempfile::tempdir().unwrap(), options }
     }
 
-    pub(super) fn with_pool(mut self, bytes_max: u64) -> Self {
+    pub(crate) fn with_pool(mut self, bytes_max: u64) -> Self {
         let dir = self.root.path().join("pool");
         let pool = Pool::open(Arc::clone(&self.fs), dir, bytes_max).unwrap();
         self.options.pool = Some(Arc::new(pool));
@@ -52,14 +52,18 @@ impl World {
         dir
     }
 
-    pub(super) fn open(&self, committed: u64) -> (Log, Recovery) {
+    pub(crate) fn open(&self, committed: u64) -> (Log, Recovery) {
         let stream = "orders".parse().unwrap();
         let committed = Offset::new(committed);
         Log::open(&self.fs, &self.streams(), &stream, &self.options, committed, 1).unwrap()
     }
 
-    pub(super) fn tail(&self, from: u64) -> Tail {
+    pub(crate) fn tail(&self, from: u64) -> Tail {
         Tail::open(Arc::clone(&self.fs), self.streams().join("orders"), Offset::new(from))
+    }
+
+    pub(crate) fn place(&self) -> (&dyn Fs, PathBuf, StreamName) {
+        (&*self.fs, self.streams(), "orders".parse().unwrap())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -72,7 +76,7 @@ impl World {
     }
 
     /// Changes bytes of a segment behind the log's back.
-    fn damage(&self, name: &str, position: u64, bytes: &[u8]) {
+    pub(crate) fn damage(&self, name: &str, position: u64, bytes: &[u8]) {
         let file = self.fs.open(&self.path(name), crate::fs::Access::ReadWrite).unwrap();
         write_all(&*file, &mut [std::io::IoSlice::new(bytes)], position).unwrap();
     }
@@ -83,7 +87,7 @@ fn offsets(range: Range<u64>) -> Range<Offset> {
 }
 
 /// Events whose payloads are their offsets, padded to a size.
-pub(super) fn numbered(range: Range<u64>, payload_bytes: usize) -> Events {
+pub(crate) fn numbered(range: Range<u64>, payload_bytes: usize) -> Events {
     let mut events = Events::default();
     for offset in range {
         events.push(format!("{offset:0payload_bytes$}").as_bytes());
@@ -92,7 +96,7 @@ pub(super) fn numbered(range: Range<u64>, payload_bytes: usize) -> Events {
 }
 
 /// Everything up to `until`: events as their numbers, ranges that are missing.
-pub(super) fn read(tail: &mut Tail, until: Offset) -> (Vec<u64>, Vec<(Range<Offset>, Cause)>) {
+pub(crate) fn read(tail: &mut Tail, until: Offset) -> (Vec<u64>, Vec<(Range<Offset>, Cause)>) {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     loop {
         match tail.next(until).unwrap() {
@@ -110,7 +114,7 @@ pub(super) fn read(tail: &mut Tail, until: Offset) -> (Vec<u64>, Vec<(Range<Offs
     }
 }
 
-pub(super) const SEGMENT: u64 = 64 * 1024;
+pub(crate) const SEGMENT: u64 = 64 * 1024;
 
 #[test]
 fn what_was_synced_is_read_before_and_after_a_clean_stop() {

@@ -50,7 +50,7 @@ impl Quarantine {
     ) -> Result<PathBuf, Error> {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = format!("{}.{}", stem.unwrap_or_default(), range.start);
-        for copy in 0_u32.. {
+        for copy in 0..=u32::MAX {
             let kept = self.dir.join(numbered(&name, copy));
             match self.fs.open(&kept, Access::Read) {
                 Ok(there) if is_copy(&*there, file, range).during("read", &kept)? => {
@@ -103,7 +103,7 @@ pub(super) fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<Option<PathBuf>, Error
 
 fn free_name(fs: &dyn Fs, dir: &Path, name: &str) -> Result<PathBuf, Error> {
     let taken = fs.list(dir).during("list", dir)?;
-    let free = (0_u32..)
+    let free = (0..=u32::MAX)
         .map(|copy| numbered(name, copy))
         .find(|name| !taken.iter().any(|entry| entry.name == *name));
     Ok(dir.join(free.unwrap_or_default()))

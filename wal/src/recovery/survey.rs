@@ -40,6 +40,7 @@ pub(crate) struct Surveyed {
 /// Something named like a segment that belongs to another place.
 #[derive(Clone, Debug)]
 pub(crate) struct Foreign {
+    pub(crate) id: SegmentId,
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
 }
@@ -52,9 +53,9 @@ pub(crate) fn survey(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Sur
         let path = dir.join(&entry.name);
         if let Some(id) = SegmentId::parse(&entry.name) {
             survey.segment(fs, stream, id, path, entry.is_dir)?;
-        } else if is_draft(&entry.name) {
+        } else if let Some(id) = draft_id(&entry.name) {
             if entry.is_dir {
-                survey.foreign.push(Foreign { path, bytes: 0 });
+                survey.foreign.push(Foreign { id, path, bytes: 0 });
             } else {
                 survey.drafts.push(path);
             }
@@ -65,8 +66,8 @@ pub(crate) fn survey(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Sur
     Ok(survey)
 }
 
-fn is_draft(name: &str) -> bool {
-    name.strip_suffix(DRAFT_SUFFIX).is_some_and(|name| SegmentId::parse(name).is_some())
+fn draft_id(name: &str) -> Option<SegmentId> {
+    SegmentId::parse(name.strip_suffix(DRAFT_SUFFIX)?)
 }
 
 impl Survey {
@@ -79,7 +80,7 @@ impl Survey {
         is_dir: bool,
     ) -> Result<(), Error> {
         if is_dir {
-            self.foreign.push(Foreign { path, bytes: 0 });
+            self.foreign.push(Foreign { id, path, bytes: 0 });
             return Ok(());
         }
         let file = match fs.open(&path, Access::Read) {
@@ -87,7 +88,7 @@ impl Survey {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             // A pipe or a socket.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.foreign.push(Foreign { path, bytes: 0 });
+                self.foreign.push(Foreign { id, path, bytes: 0 });
                 return Ok(());
             }
             Err(error) => return Err(error).during("open", &path),
@@ -96,7 +97,7 @@ impl Survey {
         let header = match read_header(&*file).during("read", &path)? {
             Decoded::Header(header) if header.belongs_to(stream, id) => Some(header),
             Decoded::Header(_) | Decoded::Unknown { .. } => {
-                self.foreign.push(Foreign { path, bytes });
+                self.foreign.push(Foreign { id, path, bytes });
                 return Ok(());
             }
             Decoded::Bad => None,

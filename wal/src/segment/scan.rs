@@ -112,14 +112,12 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// A scan of the segment that begins at `base`.
     pub(crate) fn new(file: &'a dyn File, salt: u64, base: Offset) -> Self {
-        Self {
-            file,
-            salt,
-            window: Window::at(SEGMENT_HEADER_BYTES as u64),
-            expected: base,
-            behind: None,
-            ended: None,
-        }
+        Self::from(file, salt, base, SEGMENT_HEADER_BYTES as u64)
+    }
+
+    /// A scan from a position on, where a frame should stand that begins at `expected`.
+    pub(crate) fn from(file: &'a dyn File, salt: u64, expected: Offset, position: u64) -> Self {
+        Self { file, salt, window: Window::at(position), expected, behind: None, ended: None }
     }
 
     /// The next thing; [`Item::End`] again and again at the end.
