@@ -226,6 +226,28 @@ pub const FILE_SINK_OPEN_MAX: usize = 64;
 const _: () = assert!(UPLOAD_MEMORY_MIN > FIREHOSE_RECORD_BYTES_MAX * 3 + CALL_OVERHEAD_BYTES);
 const _: () = assert!(CALL_BYTES_FLOOR <= FIREHOSE_CALL_BYTES_MAX);
 const _: () = assert!(1 << REFUSALS_BEFORE_SLOW as u64 > FIREHOSE_CALL_BYTES_MAX);
+/// Commits of all streams are made durable together, at most this often.
+pub const OFFSETS_SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between two tries of a store of offsets that fails.
+pub const OFFSETS_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a start waits for a store that fails for a reason that may pass. Delivery then begins
+/// at the oldest event that the log retains.
+pub const OFFSETS_START_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A call into the store that takes longer than this is reported.
+pub const OFFSETS_CALL_MAX: Duration = Duration::from_secs(30);
+
+/// What sled may keep in memory. The agent holds every value itself and reads sled only at start.
+pub const OFFSETS_CACHE_BYTES: u64 = 1024 * 1024;
+
+/// A store that has grown beyond this is written anew. In trials it stays below 3 MiB.
+pub const OFFSETS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Broken stores that are kept for inspection; the oldest go first.
+pub const OFFSETS_BROKEN_KEPT_MAX: usize = 4;
+
 const _: () = assert!(standpipe_wal::limits::EVENT_BYTES_MAX == FIREHOSE_RECORD_BYTES_MAX);
 const _: () = assert!(FIREHOSE_RECORD_BYTES_MAX <= FIREHOSE_CALL_BYTES_MAX);
 const _: () = assert!(FIREHOSE_CALL_BYTES_MAX * 2 <= INTAKE_MEMORY_MIN);

@@ -1,7 +1,28 @@
 //! Committed offsets: what was confirmed, per stream and sink, kept in sled and nowhere else.
+//!
+//! [`codec`] is what a value looks like, [`store`] the seam behind which sled sits, [`keeper`] decides
+//! what to do when that fails, [`thread`] runs it for all streams, [`peek`] looks without
+//! changing anything, [`sim`] is a store that forgets what was not synced.
+//!
+//! The store is a cache of progress, never the truth about data: without it, delivery begins again
+//! at the oldest event that the log retains, which makes duplicates and loses nothing.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use standpipe_wal::StreamName;
+
+pub mod codec;
+mod keeper;
+pub mod peek;
+#[doc(hidden)]
+pub mod sim;
+pub mod sled_store;
+pub mod store;
+mod thread;
+
+pub use codec::Decoded;
+pub use thread::{Offsets, OnDurable, Unsaved};
 
 /// Whose progress: a stream towards a sink.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +31,12 @@ pub struct Key {
     pub stream: StreamName,
     /// The sink's name in the configuration.
     pub sink: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} towards {}", self.stream, self.sink)
+    }
 }
 
 /// How far a stream's delivery to a sink has come. Offsets are half-open.
