@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::StreamConfig;
 use crate::limits::OWNER_QUEUE_MAX;
+use crate::offsets::{Key, Progress, Reason};
 use crate::status::StreamStatus;
 
 mod message;
@@ -95,10 +96,17 @@ impl Stream {
     /// Tells the owner what was committed before the agent started, so that space which a crash
     /// kept from being given back is given back now. Does not wait: where the owner's queue is
     /// full, the next commit does the same.
-    pub fn resume(&self, committed: u64) {
-        let committed = Offset::new(committed);
-        let message = Message::Committed { stream: self.id, committed, damaged: Vec::new() };
-        let _full = self.owner.try_send(message).is_err();
+    pub fn resume(&self, progress: &Progress) {
+        let _full = self.owner.try_send(self.committed(progress)).is_err();
+    }
+
+    fn committed(&self, progress: &Progress) -> Message {
+        let lost = progress.unconfirmed.iter().filter(|passed| passed.reason == Reason::Lost);
+        Message::Committed {
+            stream: self.id,
+            committed: Offset::new(progress.committed),
+            damaged: lost.map(|passed| (passed.start, passed.end)).collect(),
+        }
     }
 
     /// The numbers and states.
@@ -238,12 +246,14 @@ impl Journal {
         self.lock().values().cloned().collect()
     }
 
-    /// Tells a stream's owner that everything below `committed` is confirmed and that this is
-    /// durable in the offset store. Must not be called on a runtime thread.
-    pub fn committed(&self, name: &StreamName, committed: Offset, damaged: Vec<(u64, u64)>) {
-        let Some(stream) = self.find(name) else { return };
-        let message = Message::Committed { stream: stream.id, committed, damaged };
-        let _closed = stream.owner.blocking_send(message).is_err();
+    /// Tells a stream's owner that this progress is durable in the offset store. Progress towards
+    /// a sink that the stream no longer has is nobody's reason to delete. Blocks while the owner's
+    /// queue is full, so it must not be called on a runtime thread.
+    pub fn committed(&self, key: &Key, progress: &Progress) {
+        let Some(stream) = self.find(&key.stream) else { return };
+        if stream.settings.sink == key.sink {
+            let _closed = stream.owner.blocking_send(stream.committed(progress)).is_err();
+        }
     }
 
     /// Waits until everything that was submitted before this call is durable or was refused.

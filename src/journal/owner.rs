@@ -178,8 +178,7 @@ impl Owner {
         self.round_is_full = false;
         for id in std::mem::take(&mut self.dirty) {
             if let Some(slot) = self.slots.get_mut(&id) {
-                slot.sync(now_ms());
-                slot.report(&self.shared.quota);
+                slot.sync(&self.shared.quota, now_ms());
                 self.look_after(id);
             }
         }

@@ -129,9 +129,12 @@ impl Slot {
     }
 
     /// Makes the round durable and answers it.
-    pub(super) fn sync(&mut self, now_ms: u64) {
+    pub(super) fn sync(&mut self, quota: &Quota, now_ms: u64) {
         let Some(log) = &mut self.log else { return };
-        match log.sync(now_ms) {
+        let synced = log.sync(now_ms);
+        // Before the answers: who is answered and asks for more is measured by what is taken now.
+        self.report(quota);
+        match synced {
             Ok(synced) => {
                 if let Some(trouble) = synced.failed_over {
                     let stream = &self.stream.name;
@@ -141,13 +144,20 @@ impl Slot {
                 self.answer(synced.durable, now_ms);
                 self.recovered();
             }
-            Err(error) => self.give_back(&error),
+            Err(error) => {
+                // Segments that were filled on the way may be durable.
+                let durable = self.log.as_ref().map(Log::durable).unwrap_or_default();
+                self.answer(durable, now_ms);
+                self.give_back(&error);
+            }
         }
     }
 
+    /// Answers everybody whose events are below the durable offset.
     fn answer(&mut self, durable: Offset, now_ms: u64) {
+        let answered = self.unanswered.partition_point(|one| one.range.end <= durable);
         let (mut events, mut bytes) = (0, 0);
-        for unanswered in &self.unanswered {
+        for unanswered in self.unanswered.iter().take(answered) {
             events += standpipe_wal::offset::count(&unanswered.range);
             bytes += unanswered.payload_bytes;
         }
@@ -161,7 +171,7 @@ impl Slot {
         status.accepted_bytes.add(bytes);
         status.next.set(durable.get());
         status.durable.set(durable.get());
-        for Unanswered { range, answer, room, .. } in self.unanswered.drain(..) {
+        for Unanswered { range, answer, room, .. } in self.unanswered.drain(..answered) {
             drop(room);
             if let Some(answer) = answer {
                 // The client is gone; its events are durable all the same.
@@ -314,7 +324,7 @@ impl Slot {
             self.append(append);
         }
         // With nothing to write this still tries whether a segment can be begun.
-        self.sync(now_ms);
+        self.sync(&shared.quota, now_ms);
     }
 
     /// Everything was delivered a while ago: the last segment gives its bytes back too.

@@ -1,0 +1,120 @@
+//! Starts a router for every stream whose log was opened, and says what opening found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use standpipe_wal::fs::Fs;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::journal::Opened;
+use crate::offsets::{Key, Offsets, Progress};
+use crate::router;
+use crate::sink::Sink;
+use crate::tasks::{self, Stop};
+use crate::uploader::memory::MemoryPool;
+
+/// What every router is given.
+pub(super) struct Streams {
+    config: Arc<Config>,
+    fs: Arc<dyn Fs>,
+    offsets: Arc<Offsets>,
+    progress: BTreeMap<Key, Progress>,
+    sinks: BTreeMap<String, Arc<dyn Sink>>,
+    memory: MemoryPool,
+    stop: Stop,
+}
+
+impl Streams {
+    /// Builds the sinks that are configured.
+    pub(super) async fn new(
+        config: Arc<Config>,
+        fs: Arc<dyn Fs>,
+        offsets: Arc<Offsets>,
+        progress: BTreeMap<Key, Progress>,
+        stop: Stop,
+    ) -> anyhow::Result<Self> {
+        let mut sinks = BTreeMap::new();
+        for (name, sink) in &config.sinks {
+            let built = sink.build().await.with_context(|| format!("build the sink {name}"))?;
+            sinks.insert(name.clone(), built);
+        }
+        let memory = MemoryPool::new(config.upload.memory_max);
+        Ok(Self { config, fs, offsets, progress, sinks, memory, stop })
+    }
+
+    /// Runs until told to stop and until every router has ended.
+    pub(super) async fn run(mut self, mut opened: mpsc::Receiver<Opened>) {
+        let mut routers = JoinSet::new();
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                () = stop.stopped() => break,
+                // A panic of a router was reported when it happened; its stream shows no progress.
+                Some(_ended) = routers.join_next() => {}
+                next = opened.recv() => match next {
+                    Some(opened) => self.start(opened, &mut routers),
+                    None => break,
+                },
+            }
+        }
+        while routers.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self, opened: Opened, routers: &mut JoinSet<()>) {
+        report(&opened);
+        let stream = &opened.stream;
+        let settings = stream.settings().clone();
+        let Some(sink) = self.sinks.get(&settings.sink) else {
+            // The configuration was checked: a stream's sink exists.
+            tracing::error!(stream = %stream.name(), sink = settings.sink, "no such sink");
+            return;
+        };
+        let key = Key { stream: stream.name().clone(), sink: settings.sink.clone() };
+        let progress = self.progress.remove(&key);
+        if let Some(progress) = &progress {
+            stream.resume(progress);
+        }
+        let destination = settings.delivery_stream.as_deref().unwrap_or(stream.name().as_str());
+        let task = router::Task {
+            stream: stream.name().clone(),
+            dir: opened.dir,
+            fs: self.fs.clone(),
+            log_id: *opened.log_id.as_bytes(),
+            oldest: opened.oldest,
+            durable: opened.durable,
+            destination: destination.into(),
+            sink: sink.clone(),
+            sink_name: settings.sink.clone(),
+            settings,
+            progress,
+            commits: self.offsets.clone(),
+            memory: self.memory.clone(),
+            status: stream.status().clone(),
+            backoff_max: self.config.upload.backoff_max,
+            drain_timeout: self.config.upload.drain_timeout,
+            stop: self.stop.clone(),
+        };
+        tasks::spawn_on(routers, router::run(task));
+    }
+}
+
+fn report(opened: &Opened) {
+    let stream = opened.stream.name();
+    let recovery = &opened.recovery;
+    tracing::info!(%stream, offset = %recovery.next, rewritten_events = recovery.rewritten_events,
+        "opened the log");
+    if !recovery.lost.is_empty() || recovery.unproven_bytes > 0 || !recovery.set_aside.is_empty() {
+        tracing::error!(%stream, lost = ?recovery.lost, unproven_bytes = recovery.unproven_bytes,
+            quarantined = ?recovery.quarantined, set_aside = ?recovery.set_aside,
+            "the log is damaged; what could not be read was set aside");
+    }
+}
+
+impl router::Commits for Offsets {
+    fn commit(&self, key: &Key, progress: Progress) {
+        Self::commit(self, key, progress);
+    }
+}
