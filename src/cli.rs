@@ -1,1 +1,102 @@
-//! Being written.
+//! The commands, one file each. A command that looks never changes anything, and works whether an
+//! agent runs or not.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Loaded};
+
+mod check;
+mod demo;
+mod human;
+mod output;
+mod run;
+mod table;
+mod wal;
+
+/// Everything went as asked.
+const EXIT_OK: u8 = 0;
+/// It did not; standard error says why.
+const EXIT_FAILURE: u8 = 1;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all is well, 1 it failed (standard error says why), 2 the command line is wrong.";
+
+/// A durable host agent: events in over sockets, a write-ahead log, AWS Kinesis Firehose out.
+#[derive(Debug, Parser)]
+#[command(name = "standpipe", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent
+    Run(run::Args),
+    /// Show with counts that nothing acknowledged is lost, though the agent is killed
+    Demo(demo::Args),
+    /// Show and check the configuration
+    Check(check::Args),
+    /// Look into the log
+    #[command(subcommand)]
+    Wal(wal::Command),
+}
+
+/// Which configuration a command means.
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// The configuration file [default: /etc/standpipe/standpipe.toml if it exists]
+    #[arg(long, short, value_name = "FILE", env = "STANDPIPE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> anyhow::Result<Loaded> {
+        config::load(&config::Request { file: self.config.as_deref(), ..Default::default() })
+    }
+}
+
+/// Parses the command line, runs the command, and says once what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Help and version come this way too. Whoever closed the pipe does not want them.
+            let _closed = refusal.print().is_err();
+            return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(EXIT_FAILURE));
+        }
+    };
+    match cli.command.run() {
+        Ok(()) => ExitCode::from(EXIT_OK),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Run(args) => run::run(&args),
+            Self::Demo(args) => demo::run(&args),
+            Self::Check(args) => check::run(&args),
+            Self::Wal(command) => wal::run(&command),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,137 @@
+//! `standpipe run`: the agent, until a signal ends it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use standpipe_wal::fs::real::RealFs;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{ConfigArgs, EXIT_CODES, output};
+use crate::agent::Agent;
+use crate::telemetry::{self, Format};
+
+pub(super) mod local;
+
+/// How long threads that only look (the size of a directory, a name in DNS) may hold up the end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Runs the agent until SIGTERM or SIGINT, which stop it in order: what was read is synced and
+/// acknowledged, what is left is delivered for up to `upload.drain_timeout`. A second signal ends
+/// it at once, which loses nothing that was acknowledged.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// Keep everything below DIR and deliver into files there, through a built-in Firehose endpoint
+    #[arg(long, value_name = "DIR")]
+    local: Option<PathBuf>,
+
+    /// What to log: levels like "debug" or "standpipe=debug,warn"
+    #[arg(long, value_name = "FILTER", env = "STANDPIPE_LOG", default_value = telemetry::FILTER_DEFAULT)]
+    log: String,
+
+    /// How to log
+    #[arg(long, value_name = "FORMAT", env = "STANDPIPE_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: Format,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    telemetry::start(args.log_format, &args.log)?;
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("start the runtime")?;
+    let ended = runtime.block_on(serve(args));
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
+}
+
+/// One file per stream and connection: as many as the system allows, so that the limits of the
+/// configuration are the ones that bind.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        if let Err(error) = raised {
+            tracing::warn!(%error, current, "cannot raise the limit of open files");
+        }
+    }
+}
+
+/// What runs in this process: the agent, and with `--local` the one that plays Firehose.
+struct Agents {
+    agent: Agent,
+    firehose: Option<Agent>,
+}
+
+impl Agents {
+    /// In the order in which data flows.
+    async fn stop(self) {
+        self.agent.stop().await;
+        if let Some(firehose) = self.firehose {
+            firehose.stop().await;
+        }
+    }
+}
+
+async fn serve(args: &Args) -> anyhow::Result<()> {
+    // Before anything is started, so that no signal is missed.
+    let mut signals = Signals::new()?;
+    let agents = tokio::select! {
+        agents = start(args) => agents?,
+        name = signals.next() => anyhow::bail!("{name} came before the agent had started"),
+    };
+    let name = signals.next().await;
+    tracing::info!(signal = name, "stopping");
+    tokio::select! {
+        () = agents.stop() => {}
+        name = signals.next() => anyhow::bail!(
+            "{name} came while the agent was stopping: ended at once, the next start recovers"
+        ),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn start(args: &Args) -> anyhow::Result<Agents> {
+    let (agent, firehose) = if let Some(dir) = &args.local {
+        let started = local::start(dir, args.config.config.as_deref()).await?;
+        (started.agent, Some(started.firehose))
+    } else {
+        let loaded = args.config.load()?;
+        let agent = Agent::start(loaded.resolved.config, Arc::new(RealFs)).await?;
+        let lines = agent.addresses().iter().map(|address| format!("listening on {address}\n"));
+        output::print(&lines.collect::<String>())?;
+        (agent, None)
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), addresses = ?agent.addresses(), "started");
+    Ok(Agents { agent, firehose })
+}
+
+/// The signals that ask a program to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one and says its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `standpipe wal …`: looks into the log without being able to write to it.
+
+pub(super) mod look;
+mod stat;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show each stream's offsets, backlog and state
+    Stat(stat::Args),
+}
+
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Stat(args) => stat::run(args),
+    }
+}

@@ -1,0 +1,155 @@
+//! `standpipe wal stat`: is anything stuck, how much, since when, why.
+
+use serde::Serialize;
+
+use super::super::output::{self, Style};
+use super::super::table::{Align, Cell, Table};
+use super::super::{ConfigArgs, EXIT_CODES, human};
+use super::look::{self, Agent, Place, Sight};
+
+/// Shows each stream's offsets, backlog and state.
+///
+/// A running agent is asked; the log of a starting or stopped one is read from the disk, without
+/// writing anything. Offsets count events and name the first event not included.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// The data directory, instead of the one that the configuration names
+    #[arg(long, value_name = "DIR", conflicts_with = "local")]
+    data_dir: Option<std::path::PathBuf>,
+
+    /// The directory that was given to `run --local`
+    #[arg(long, value_name = "DIR")]
+    local: Option<std::path::PathBuf>,
+
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+
+    /// This stream alone
+    stream: Option<String>,
+}
+
+/// One stream, whoever knows about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(in crate::cli) struct Stat {
+    pub(in crate::cli) stream: String,
+    pub(in crate::cli) next: u64,
+    pub(in crate::cli) durable: u64,
+    pub(in crate::cli) committed: u64,
+    pub(in crate::cli) backlog_events: u64,
+    pub(in crate::cli) backlog_bytes: u64,
+    pub(in crate::cli) oldest_age_seconds: Option<f64>,
+    pub(in crate::cli) segments: u64,
+    pub(in crate::cli) disk_bytes: u64,
+    pub(in crate::cli) state: String,
+    pub(in crate::cli) reason: String,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    running: bool,
+    agent: Agent,
+    streams: &'a [Stat],
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let place = match (&args.data_dir, &args.local) {
+        (Some(dir), _) => Place::of_data_dir(dir)?,
+        (None, Some(dir)) => Place::of_local(dir)?,
+        (None, None) => Place::of_config(&args.config.load()?.resolved.config),
+    };
+    let mut sight = look::look(&place)?;
+    if let Some(name) = &args.stream {
+        keep_one(&mut sight, name)?;
+    }
+    if args.json {
+        let Sight { agent, streams, .. } = &sight;
+        return output::print_json(&Report {
+            running: *agent == Agent::Running,
+            agent: *agent,
+            streams,
+        });
+    }
+    output::print(&render(&sight, &place, output::colors()))
+}
+
+fn keep_one(sight: &mut Sight, name: &str) -> anyhow::Result<()> {
+    let known: Vec<_> = sight.streams.iter().map(|stat| stat.stream.clone()).collect();
+    sight.streams.retain(|stat| stat.stream == name);
+    anyhow::ensure!(
+        !sight.streams.is_empty(),
+        "there is no stream {name:?}; {}",
+        if known.is_empty() {
+            "there are none yet".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        }
+    );
+    Ok(())
+}
+
+/// The table, headed by what was seen.
+fn render(sight: &Sight, place: &Place, colors: bool) -> String {
+    let dir = place.data_dir.display();
+    let process = sight.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let heading = match sight.agent {
+        Agent::Running => format!("agent running{process}, data in {dir}\n"),
+        Agent::Starting => format!(
+            "agent starting or stopping{process}: it does not answer yet; read from the log in {dir}\n"
+        ),
+        Agent::Stopped => format!("agent stopped; read from the log in {dir}\n"),
+    };
+    let notes = sight.notes.iter().map(|note| format!("note: {note}\n"));
+    let heading = notes.fold(heading, |heading, note| heading + &note);
+    if sight.streams.is_empty() {
+        return format!("{heading}no streams yet\n");
+    }
+    let mut table = Table::new(&[
+        ("STREAM", Align::Left),
+        ("NEXT", Align::Right),
+        ("DURABLE", Align::Right),
+        ("COMMITTED", Align::Right),
+        ("BACKLOG", Align::Right),
+        ("BYTES", Align::Right),
+        ("OLDEST", Align::Right),
+        ("SEGMENTS", Align::Right),
+        ("DISK", Align::Right),
+        ("STATE", Align::Left),
+        ("REASON", Align::Left),
+    ]);
+    for stat in &sight.streams {
+        table.row(row(stat));
+    }
+    format!("{heading}\n{}", table.render(colors))
+}
+
+fn row(stat: &Stat) -> [Cell; 11] {
+    let style = match stat.state.as_str() {
+        "ok" | "idle" => Style::Good,
+        "stopped" => Style::Plain,
+        "opening" | "throttled" | "paused" => Style::Warning,
+        _ => Style::Bad,
+    };
+    let age = stat.oldest_age_seconds.map_or_else(|| "-".to_owned(), human::age);
+    [
+        Cell::new(&stat.stream),
+        Cell::new(human::count(stat.next)),
+        Cell::new(human::count(stat.durable)),
+        Cell::new(human::count(stat.committed)),
+        Cell::new(human::count(stat.backlog_events)),
+        Cell::new(human::bytes(stat.backlog_bytes)),
+        Cell::new(age),
+        Cell::new(human::count(stat.segments)),
+        Cell::new(human::bytes(stat.disk_bytes)),
+        Cell::styled(&stat.state, style),
+        Cell::new(&stat.reason),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

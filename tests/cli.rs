@@ -1,0 +1,161 @@
+//! The commands as a person runs them: the real binary, its output and its exit codes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and sets the environment of the program it starts"
+)]
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The program, without anything that the environment of the test may say.
+fn standpipe(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standpipe"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[track_caller]
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    text(&output.stdout)
+}
+
+#[track_caller]
+fn fail(command: &mut Command, code: i32) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert_eq!(status.code(), Some(code), "{} {}", text(&stdout), text(&stderr));
+    assert!(stdout.is_empty(), "an error belongs on standard error: {}", text(&stdout));
+    text(&stderr)
+}
+
+fn write(dir: &Path, name: &str, content: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Everything that looking could change: names, contents, sizes, times.
+fn fingerprint(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64, i64, i64)> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let own = std::fs::metadata(&dir).unwrap();
+        found.insert(
+            dir.clone(),
+            (Vec::new(), own.mtime(), own.mtime_nsec(), own.ctime(), own.ctime_nsec()),
+        );
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let own = std::fs::metadata(&path).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            found.insert(
+                path,
+                (bytes, own.mtime(), own.mtime_nsec(), own.ctime(), own.ctime_nsec()),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn check_prints_a_configuration_that_checks_to_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "standpipe.toml", "[stream.orders]\nlinger = \"2s\"\n");
+    let printed = succeed(&mut standpipe(&["check", "--config", &file]));
+    assert!(printed.starts_with(&format!("# {file} is right")), "{printed}");
+    assert!(
+        printed.contains("[stream.orders]") && printed.contains("linger = \"2s\""),
+        "{printed}"
+    );
+
+    let again = write(dir.path(), "again.toml", &printed);
+    let printed_again = succeed(&mut standpipe(&["check", "--config", &again]));
+    let body = |printed: &str| printed.lines().skip(1).collect::<Vec<_>>().join("\n");
+    assert_eq!(body(&printed), body(&printed_again));
+}
+
+#[test]
+fn check_prints_json_for_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "standpipe.toml", "[wal]\nsync = \"200ms\"\n");
+    let mut command = standpipe(&["check", "--json", "--config", &file]);
+    let report: serde_json::Value =
+        serde_json::from_str(&succeed(command.env("STANDPIPE_WAL__OWNERS", "3"))).unwrap();
+    assert_eq!(report["file"], file.as_str());
+    assert_eq!(report["config"]["wal"]["sync"], "200ms");
+    assert_eq!(report["config"]["wal"]["owners"], 3);
+    assert_eq!(report["config"]["stream"]["default"]["sink"], "firehose");
+}
+
+#[test]
+fn check_reports_every_mistake_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = "[wal]\nsnyc = \"always\"\n\n[[source]]\nkind = \"smoke\"\n";
+    let file = write(dir.path(), "standpipe.toml", content);
+    let mut command = standpipe(&["check", "--config", &file]);
+    let error = fail(command.env("STANDPIPE_UPLOAD__MEMORY_MAX", "lots"), 1);
+    assert!(error.starts_with("error: the configuration has 3 errors\n"), "{error}");
+    assert!(error.contains(&format!("{file}:2: wal.snyc: ")), "{error}");
+    assert!(error.contains(&format!("{file}:5: source[0].kind: ")), "{error}");
+    assert!(error.contains("STANDPIPE_UPLOAD__MEMORY_MAX: upload.memory_max: "), "{error}");
+
+    let missing = dir.path().join("none.toml");
+    let error = fail(&mut standpipe(&["check", "--config", missing.to_str().unwrap()]), 1);
+    assert!(error.contains("none.toml") && error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn a_wrong_command_line_has_an_exit_code_of_its_own() {
+    assert!(fail(&mut standpipe(&["wal", "stat", "--jsno"]), 2).contains("--json"));
+    assert!(fail(&mut standpipe(&["chekc"]), 2).contains("check"));
+    let both = ["wal", "stat", "--data-dir", "/a", "--local", "/b"];
+    assert!(fail(&mut standpipe(&both), 2).contains("--local"));
+    let version = succeed(&mut standpipe(&["--version"]));
+    assert_eq!(version, format!("standpipe {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(succeed(&mut standpipe(&["--help"])).contains("Exit codes"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for args in [&["check"][..], &["--help"], &["wal", "stat", "--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = standpipe(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn looking_at_an_empty_data_directory_leaves_it_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = fingerprint(dir.path());
+    let path = dir.path().to_str().unwrap();
+    let shown = succeed(&mut standpipe(&["wal", "stat", "--data-dir", path]));
+    assert!(shown.starts_with("agent stopped") && shown.contains("no streams yet"), "{shown}");
+    let shown = succeed(&mut standpipe(&["wal", "stat", "--json", "--data-dir", path]));
+    let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let expected = serde_json::json!({"running": false, "agent": "stopped", "streams": []});
+    assert_eq!(report, expected);
+    assert_eq!(fingerprint(dir.path()), before);
+
+    let error = fail(&mut standpipe(&["wal", "stat", "--data-dir", path, "orders"]), 1);
+    assert!(error.contains("no stream \"orders\""), "{error}");
+    let missing = format!("{path}/none");
+    let error = fail(&mut standpipe(&["wal", "stat", "--data-dir", &missing]), 1);
+    assert!(error.contains("no data directory"), "{error}");
+}
