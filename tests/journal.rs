@@ -114,7 +114,8 @@ impl Setup {
 
 /// The numbers of all events of a stream that are durable on this disk.
 fn stored(fs: &SimFs, stream: &str, until: Offset) -> Vec<u32> {
-    let mut tail = Tail::open(Arc::new(fs.clone()), format!("/streams/{stream}").into(), Offset::ZERO);
+    let mut tail =
+        Tail::open(Arc::new(fs.clone()), format!("/streams/{stream}").into(), Offset::ZERO);
     let mut found = Vec::new();
     loop {
         match tail.next(until).unwrap() {
