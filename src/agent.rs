@@ -153,11 +153,10 @@ fn prepare(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<DirLock> {
     let lock = DirLock::acquire(data_dir)
         .with_context(|| format!("take the data directory {}", data_dir.display()))?;
     let streams = streams_dir(data_dir);
-    match fs.create_dir(&streams) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(error).with_context(|| format!("create {}", streams.display()));
-        }
-        _ => {}
+    if let Err(error) = fs.create_dir(&streams)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(|| format!("create {}", streams.display()));
     }
     fs.sync_dir(data_dir).with_context(|| format!("sync {}", data_dir.display()))?;
     if let Some(parent) = data_dir.parent() {
