@@ -95,7 +95,8 @@ fn agent_config(dir: &Path, file: Option<&Path>, endpoint: &str) -> anyhow::Resu
     let request = config::Request { file, doors: Some(&doors), over: Some(("--local", &over)) };
     let mut config = config::load(&request)?.resolved.config;
     let sink = format!(
-        "[sink.firehose]\nkind = \"firehose\"\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n"
+        "[sink.firehose]\nkind = \"firehose\"\nendpoint_url = \"{endpoint}\"\n\
+         credentials = \"local\"\n"
     );
     let local = config::from_text("--local", &sink)?.config;
     for (name, sink) in &mut config.sinks {
