@@ -321,7 +321,9 @@ mod tests {
             payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..9),
         ) {
             let mut events = Events::with_capacity(0, Flags { raw });
-            payloads.iter().for_each(|payload| events.push(payload));
+            for payload in &payloads {
+                events.push(payload);
+            }
             let header = Header {
                 flags: Flags { raw },
                 durable: Offset::new(base.saturating_sub(behind)),

@@ -172,7 +172,7 @@ mod tests {
             log.sync(1).unwrap();
         }
         let (fs, dir, name) = world.place();
-        assert_eq!(streams(fs, &dir).unwrap(), [name.clone()]);
+        assert_eq!(streams(fs, &dir).unwrap(), std::slice::from_ref(&name));
         let report = stream(fs, &dir, &name).unwrap();
         assert_eq!((report.oldest, report.next), (Offset::ZERO, Offset::new(3000)));
         assert_eq!(report.proven, Offset::new(2900), "the last frame knew of those before it");

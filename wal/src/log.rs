@@ -21,6 +21,8 @@ use crate::stream_name::StreamName;
 mod active;
 mod draft;
 mod pending;
+#[cfg(all(test, feature = "sim"))]
+mod property;
 mod roll;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -18,6 +18,8 @@ pub(crate) mod newest;
 mod quarantine;
 mod rewrite;
 mod run;
+#[cfg(test)]
+mod scenarios;
 pub(crate) mod survey;
 
 pub(crate) use quarantine::Quarantine;

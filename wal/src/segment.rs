@@ -12,6 +12,8 @@ use crate::limits::{OFFSET_MAX, SEGMENT_HEADER_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::offset::Offset;
 use crate::stream_name::StreamName;
 
+#[cfg(test)]
+mod example;
 pub(crate) mod salvage;
 pub(crate) mod scan;
 pub(crate) mod window;

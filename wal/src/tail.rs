@@ -18,8 +18,10 @@ use crate::segment::scan::{Found, frame_behind, frame_here};
 use crate::segment::window::Window;
 
 mod directory;
+#[cfg(test)]
+mod tests;
 
-use directory::{Directory, Place, Segment};
+use directory::{Bound, Directory, Place, Segment};
 
 /// What one step of a [`Tail`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -173,7 +175,10 @@ impl Tail {
                 self.window.jump(SEGMENT_HEADER_BYTES as u64);
                 Ok(Move::Again)
             }
-            Place::Before(oldest) => Ok(self.skip(oldest.min(until), Cause::Trimmed)),
+            Place::Before(end) if self.offset < end.at => {
+                Ok(self.skip(end.at.min(until), Cause::Trimmed))
+            }
+            Place::Before(end) => Ok(self.skip(end.successor.min(until), Cause::Unproven)),
             Place::Nowhere => Ok(self.skip(until, Cause::Trimmed)),
         }
     }
@@ -197,15 +202,20 @@ impl Tail {
                 self.cursor = None;
                 return Ok(Move::Again);
             }
-            cursor.segment.end = self.directory.end_of(&cursor.segment)?;
-            cursor.checked = until;
-            if cursor.segment.end.is_some() {
-                return Ok(Move::Again);
+            let bound = self.directory.bound(&cursor.segment)?;
+            if bound != Bound::Open {
+                return Ok(self.learn(bound));
             }
+            cursor.checked = until;
         }
         let believed = cursor.segment.end.as_ref().map_or(until, |end| end.at.min(until));
         if header.seal {
-            // Durable events follow, and no segment that could hold them.
+            // Durable events follow, and the next segment does not begin with them. If this one is
+            // gone, so is that which followed: both were trimmed.
+            if !self.directory.is_still(&cursor.segment)? {
+                self.cursor = None;
+                return Ok(Move::Again);
+            }
             let sealed = cursor.segment.end.is_none();
             self.cursor = self.cursor.take().filter(|_| !sealed);
             return Ok(self.skip(believed, Cause::Lost));
@@ -225,9 +235,9 @@ impl Tail {
             return Ok(Move::Again);
         }
         if cursor.segment.end.is_none() {
-            cursor.segment.end = self.directory.end_of(&cursor.segment)?;
-            if cursor.segment.end.is_some() {
-                return Ok(Move::Again);
+            let bound = self.directory.bound(&cursor.segment)?;
+            if bound != Bound::Open {
+                return Ok(self.learn(bound));
             }
         }
         let believed = cursor.segment.end.as_ref().map_or(until, |end| end.at.min(until));
@@ -249,6 +259,16 @@ impl Tail {
             self.window.jump(from);
         }
         Ok(self.skip(base.min(believed), Cause::Lost))
+    }
+
+    /// Takes note of where the segment ends.
+    fn learn(&mut self, bound: Bound) -> Move {
+        match (bound, self.cursor.as_mut()) {
+            (Bound::End(end), Some(cursor)) => cursor.segment.end = Some(end),
+            (Bound::Gone, _) => self.cursor = None,
+            (Bound::Open | Bound::End(_), _) => {}
+        }
+        Move::Again
     }
 
     fn skip(&self, to: Offset, cause: Cause) -> Move {

@@ -8,11 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::events;
 use crate::fs::RealFs;
+use crate::segment::SegmentId;
 use crate::tail::{Cause, Step, Tail};
 
 /// Random numbers that are the same in every run.
 #[derive(Debug)]
-struct Seeded(AtomicU64);
+pub(super) struct Seeded(AtomicU64);
+
+impl Seeded {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
 
 impl Entropy for Seeded {
     fn u64(&self) -> u64 {
@@ -27,14 +34,14 @@ impl Entropy for Seeded {
 /// What every run of an agent shares.
 #[derive(Debug)]
 pub(crate) struct World {
-    fs: Arc<dyn Fs>,
+    pub(crate) fs: Arc<dyn Fs>,
     root: tempfile::TempDir,
     pub(crate) options: Options,
 }
 
 impl World {
     pub(crate) fn new(segment_bytes: u64) -> Self {
-        let entropy = Arc::new(Seeded(AtomicU64::new(1)));
+        let entropy = Arc::new(Seeded::new(1));
         let options = Options { segment_bytes, entropy, pool: None };
         Self { fs: Arc::new(RealFs), root: tempfile::tempdir().unwrap(), options }
     }
@@ -66,13 +73,27 @@ impl World {
         (&*self.fs, self.streams(), "orders".parse().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.streams().join("orders").join(name)
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = self.fs.list(&self.streams().join("orders")).unwrap();
         entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    /// The bytes of a file in the stream's directory.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        let file = self.fs.open(&self.path(name), crate::fs::Access::Read).unwrap();
+        let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        crate::segment::read_full(&*file, &mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// Puts a file into the stream's directory.
+    pub(crate) fn plant(&self, name: &str, bytes: &[u8]) {
+        let file = self.fs.create(&self.path(name)).unwrap();
+        write_all(&*file, &mut [std::io::IoSlice::new(bytes)], 0).unwrap();
     }
 
     /// Changes bytes of a segment behind the log's back.
@@ -82,7 +103,7 @@ impl World {
     }
 }
 
-fn offsets(range: Range<u64>) -> Range<Offset> {
+pub(crate) fn offsets(range: Range<u64>) -> Range<Offset> {
     Offset::new(range.start)..Offset::new(range.end)
 }
 
@@ -90,7 +111,9 @@ fn offsets(range: Range<u64>) -> Range<Offset> {
 pub(crate) fn numbered(range: Range<u64>, payload_bytes: usize) -> Events {
     let mut events = Events::default();
     for offset in range {
-        events.push(format!("{offset:0payload_bytes$}").as_bytes());
+        let digits = offset.to_string();
+        let zeros = "0".repeat(payload_bytes.saturating_sub(digits.len()));
+        events.push(format!("{zeros}{digits}").as_bytes());
     }
     events
 }
@@ -115,6 +138,19 @@ pub(crate) fn read(tail: &mut Tail, until: Offset) -> (Vec<u64>, Vec<(Range<Offs
 }
 
 pub(crate) const SEGMENT: u64 = 64 * 1024;
+
+/// Pushes and syncs runs of ten events each.
+pub(crate) fn write_tens(log: &mut Log, runs: Range<u64>, payload_bytes: usize) {
+    for run in runs {
+        log.push(numbered(run * 10..run * 10 + 10, payload_bytes), run);
+        log.sync(run).unwrap();
+    }
+}
+
+/// The name of the segment that begins at an offset.
+pub(crate) fn name(base: u64) -> String {
+    SegmentId::new(Offset::new(base)).file_name()
+}
 
 #[test]
 fn what_was_synced_is_read_before_and_after_a_clean_stop() {
@@ -158,4 +194,100 @@ fn after_a_kill_what_is_not_proven_is_written_again() {
     assert_eq!(again.durable(), Offset::new(80));
     assert_eq!(recovery.rewritten_events, 0, "what is committed is proven");
     assert_eq!(again.log_id(), log.log_id());
+}
+
+#[test]
+fn a_full_segment_is_sealed_and_followed_by_the_next() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    // Six frames of 48 + 10 * 1004 bytes fill a segment.
+    write_tens(&mut log, 0..20, 1000);
+    assert_eq!(world.names(), [name(0), name(60), name(120), name(180)]);
+    assert_eq!(log.segments(), 4);
+    let on_disk: usize = world.names().iter().map(|name| world.read(name).len()).sum();
+    assert_eq!(log.disk_bytes(), on_disk as u64);
+    assert_eq!(read(&mut world.tail(0), log.durable()), ((0..200).collect(), vec![]));
+}
+
+#[test]
+fn one_sync_may_fill_several_segments_and_one_event_may_be_larger_than_a_frame() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    log.push(numbered(0..1, 1_000_000), 1);
+    for run in 0..30 {
+        let first = 1 + run * 100;
+        log.push(numbered(first..first + 100, 200), 1);
+    }
+    assert_eq!(log.sync(1).unwrap().durable, Offset::new(3001));
+    assert_eq!(log.unsynced_bytes(), 0);
+    assert!(log.segments() > 2);
+    assert_eq!(read(&mut world.tail(0), log.durable()), ((0..3001).collect(), vec![]));
+}
+
+#[test]
+fn trimmed_segments_go_and_the_newest_stays() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..20, 1000);
+    let mut tail = world.tail(30);
+    let trimmed = log.trim(Offset::new(119), &[], 1).unwrap();
+    assert_eq!((trimmed.segments, trimmed.oldest), (1, Offset::new(60)));
+    let trimmed = log.trim(Offset::new(200), &[offsets(70..75)], 1).unwrap();
+    assert_eq!((trimmed.segments, trimmed.oldest), (2, Offset::new(180)));
+    assert_eq!(world.names(), [name(180), "quarantine".into()]);
+    assert_eq!(world.read(&format!("quarantine/{}", name(60))).len() as u64, trimmed.bytes / 2);
+    let missing = vec![(offsets(30..180), Cause::Trimmed)];
+    assert_eq!(read(&mut tail, log.durable()), ((180..200).collect(), missing));
+}
+
+#[test]
+fn an_idle_log_gives_everything_back_but_a_header() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    log.roll_idle(1).unwrap();
+    assert_eq!(world.names(), [""; 0], "there is nothing to give back");
+    write_tens(&mut log, 0..1, 100);
+    log.roll_idle(1).unwrap();
+    log.roll_idle(1).unwrap();
+    log.trim(Offset::new(10), &[], 1).unwrap();
+    assert_eq!(world.names(), [name(10)]);
+    assert_eq!((log.disk_bytes(), world.read(&name(10)).len()), (4096, 4096));
+    drop(log);
+    let (mut log, recovery) = world.open(0);
+    assert_eq!((recovery.next, recovery.gap), (Offset::new(10), None), "offsets are remembered");
+    write_tens(&mut log, 1..2, 100);
+    assert_eq!(world.names(), [name(10)], "a segment without events is replaced");
+    assert_eq!(read(&mut world.tail(10), log.durable()), ((10..20).collect(), vec![]));
+}
+
+#[test]
+fn a_pooled_file_gets_another_life_and_its_old_bytes_are_not_believed() {
+    let world = World::new(SEGMENT).with_pool(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..12, 1000);
+    log.trim(Offset::new(60), &[], 1).unwrap();
+    let pool = world.options.pool.clone().unwrap();
+    assert!(pool.bytes() > 0);
+    write_tens(&mut log, 12..13, 1000);
+    assert_eq!(pool.bytes(), 0, "the third segment is written into the file of the first");
+    let bytes = world.read(&name(120));
+    assert!(bytes.len() > 60_000, "the old length stays");
+    assert!(memchr::memmem::find(&bytes, b"000000059").is_some(), "and so do old bytes");
+    drop(log);
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.rewritten_events, recovery.unproven_bytes), (10, 0));
+    assert!(!recovery.new_log_id);
+    assert_eq!(read(&mut world.tail(60), log.durable()), ((60..130).collect(), vec![]));
+}
+
+#[test]
+fn what_is_taken_back_gives_its_offsets_back() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..1, 10);
+    log.push(numbered(10..15, 10), 1);
+    assert_eq!(log.take_unsynced().iter().map(Events::count).sum::<u32>(), 5);
+    assert_eq!((log.next(), log.unsynced_bytes()), (Offset::new(10), 0));
+    write_tens(&mut log, 1..2, 10);
+    assert_eq!(read(&mut world.tail(0), log.durable()), ((0..20).collect(), vec![]));
 }

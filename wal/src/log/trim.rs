@@ -1,5 +1,6 @@
 //! Giving back what was delivered.
 
+use std::io;
 use std::ops::Range;
 
 use crate::error::{Context, Error};
@@ -65,21 +66,25 @@ impl Log {
         exit: Exit,
         now_ms: u64,
     ) -> Result<Option<Offered>, Error> {
-        let path = self.workshop.dir.join(SegmentId::new(segment.base).file_name());
+        let Workshop { fs, dir, pool, segment_bytes } = &self.workshop;
+        let path = dir.join(SegmentId::new(segment.base).file_name());
         if exit == Exit::Quarantine {
-            Quarantine::of(&self.workshop)?.take_in(&path)?;
-            return Ok(None);
+            return match Quarantine::of(&self.workshop)?.take_in(&path) {
+                // Somebody removed it by hand: it is gone, as it should be.
+                Err(error) if error.is_not_found() => Ok(None),
+                taken => taken.map(|_| None),
+            };
         }
-        // A small one would leave a log that fills segments with little to write into.
-        let useful = segment.bytes >= self.workshop.segment_bytes / 2;
-        if let Some(pool) = self.workshop.pool.as_ref().filter(|_| useful)
-            && let Some(offered) = pool.offer(&path, segment.bytes, now_ms)?
+        // A small one would leave a log that fills segments with little to write into. One that the
+        // pool cannot take, for whatever reason, is removed.
+        let useful = segment.bytes >= segment_bytes / 2;
+        if let Some(pool) = pool.as_ref().filter(|_| useful)
+            && let Ok(Some(offered)) = pool.offer(&path, segment.bytes, now_ms)
         {
             return Ok(Some(offered));
         }
-        match self.workshop.fs.remove(&path) {
-            // Somebody removed it by hand: it is gone, as it should be.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        match fs.remove(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             removed => removed.during("remove", &path).map(|()| None),
         }
     }

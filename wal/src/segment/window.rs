@@ -70,6 +70,11 @@ impl Window {
         self.read_bytes = 0;
     }
 
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Reads until at least `bytes` are in memory; false where the file ends before.
     ///
     /// # Panics

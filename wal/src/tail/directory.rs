@@ -31,7 +31,8 @@ pub(super) struct Segment {
     pub(super) end: Option<End>,
 }
 
-/// Where a segment ends.
+/// Where a segment ends, and the next begins. There is a gap between the two where recovery found
+/// nothing that it could prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     /// The first offset that is not believed from it.
@@ -40,13 +41,25 @@ pub(super) struct End {
     pub(super) successor: Offset,
 }
 
+/// What is known about the end of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// It is the newest one.
+    Open,
+    /// A later one follows.
+    End(End),
+    /// It is no longer in the log, and the one behind it is not either: where it ended cannot be
+    /// known, and what its file holds must not be believed.
+    Gone,
+}
+
 /// Where an offset lies.
 #[derive(Debug)]
 pub(super) enum Place {
     /// In this segment, if anywhere.
     In(Segment),
-    /// Before the first offset that there is.
-    Before(Offset),
+    /// Before the first segment.
+    Before(End),
     /// There is no segment.
     Nowhere,
 }
@@ -81,7 +94,11 @@ impl Directory {
                     Named::Segment { file, salt, .. } => {
                         let path = self.dir.join(id.file_name());
                         let mut segment = Segment { id: *id, path, file, salt, end: None };
-                        segment.end = self.end_of(&segment)?;
+                        match self.bound(&segment)? {
+                            Bound::Open => {}
+                            Bound::End(end) => segment.end = Some(end),
+                            Bound::Gone => continue 'listing,
+                        }
                         return Ok(Place::In(segment));
                     }
                     Named::Useless => {}
@@ -90,7 +107,11 @@ impl Directory {
             }
             for id in ids.iter().filter(|id| id.base() > offset) {
                 match self.open(*id)? {
-                    Named::Segment { .. } => return Ok(Place::Before(id.base())),
+                    Named::Segment { header, .. } => {
+                        let successor = id.base();
+                        let at = header.map_or(successor, |header| header.predecessor.end);
+                        return Ok(Place::Before(End { at, successor }));
+                    }
                     Named::Useless => {}
                     Named::Gone => continue 'listing,
                 }
@@ -99,25 +120,27 @@ impl Directory {
         }
     }
 
-    /// Where a segment ends, if there is a later one: only a header that names this segment's salt
-    /// says it exactly.
-    pub(super) fn end_of(&self, segment: &Segment) -> Result<Option<End>, Error> {
+    /// Where a segment ends: only a header that names this segment's salt says it exactly.
+    pub(super) fn bound(&self, segment: &Segment) -> Result<Bound, Error> {
         'listing: loop {
             for id in self.ids()?.into_iter().filter(|id| *id > segment.id) {
-                match self.open(id)? {
-                    Named::Segment { header, .. } => {
-                        let successor = id.base();
-                        let at = header
-                            .map(|header| header.predecessor)
-                            .filter(|predecessor| predecessor.salt == segment.salt)
-                            .map_or(successor, |predecessor| predecessor.end);
-                        return Ok(Some(End { at, successor }));
-                    }
-                    Named::Useless => {}
+                let header = match self.open(id)? {
+                    Named::Segment { header, .. } => header,
+                    Named::Useless => continue,
                     Named::Gone => continue 'listing,
+                };
+                let successor = id.base();
+                let predecessor = header.map(|header| header.predecessor);
+                if let Some(linked) = predecessor.filter(|one| one.salt == segment.salt) {
+                    return Ok(Bound::End(End { at: linked.end, successor }));
                 }
+                // Segments are trimmed in order: if one between the two was, so was this one.
+                if self.is_still(segment)? {
+                    return Ok(Bound::End(End { at: successor, successor }));
+                }
+                return Ok(Bound::Gone);
             }
-            return Ok(None);
+            return Ok(Bound::Open);
         }
     }
 

@@ -1,0 +1,184 @@
+//! Opening logs that were left in every kind of state.
+
+use super::*;
+use crate::log::Log;
+use crate::log::tests::{SEGMENT, World, name, numbered, offsets, read, write_tens};
+use crate::tail::Cause;
+
+/// Of a frame of ten events of 96 bytes.
+const FRAME: u64 = 48 + 10 * 100;
+
+fn position(frame: u64) -> u64 {
+    4096 + frame * FRAME
+}
+
+/// A log that was killed after some runs of ten events, less the first thousand of `world`.
+fn killed(world: &World, runs: u64) -> crate::LogId {
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..runs, 96);
+    log.log_id()
+}
+
+fn all(log: &Log, world: &World, from: u64) -> (Vec<u64>, Vec<(Range<Offset>, Cause)>) {
+    read(&mut world.tail(from), log.durable())
+}
+
+#[test]
+fn a_torn_last_frame_is_unproven_and_kept_aside() {
+    let world = World::new(SEGMENT);
+    let id = killed(&world, 3);
+    world.damage(&name(0), position(2) + 500, &[0; 100]);
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.next, recovery.lost.as_slice()), (Offset::new(20), [].as_slice()));
+    assert_eq!(recovery.rewritten_events, 10, "nothing proves the second frame");
+    assert_eq!(recovery.unproven_bytes, FRAME);
+    assert_eq!(recovery.quarantined.len(), 1);
+    assert!(recovery.new_log_id && log.log_id() != id, "its offsets are given out again");
+    let kept = world.read(&format!("quarantine/{:020}.{}", 0, position(2)));
+    assert_eq!(kept.len() as u64, FRAME);
+    assert_eq!(all(&log, &world, 0), ((0..20).collect(), vec![]));
+    let id = log.log_id();
+    drop(log);
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.unproven_bytes, recovery.new_log_id), (0, false), "it is said once");
+    assert_eq!(log.log_id(), id);
+}
+
+#[test]
+fn damage_before_what_is_proven_is_lost_and_behind_it_unproven() {
+    let world = World::new(SEGMENT);
+    killed(&world, 5);
+    // The last frame proves everything before 40.
+    world.damage(&name(0), position(1) + 100, b"??");
+    let (log, recovery) = world.open(0);
+    assert_eq!(recovery.lost, [offsets(10..20)]);
+    assert_eq!((recovery.unproven_bytes, recovery.rewritten_events), (0, 10));
+    let expected: Vec<u64> = (0..10).chain(20..50).collect();
+    assert_eq!(all(&log, &world, 0), (expected, vec![(offsets(10..20), Cause::Lost)]));
+    let (_, recovery) = world.open(20);
+    assert_eq!(recovery.lost, [], "what is committed cannot be lost");
+}
+
+#[test]
+fn a_hole_that_nothing_proves_is_left_out_and_said_so_by_the_log() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..1, 96);
+    // Three frames of one sync: each proves only the first.
+    for run in 1..4 {
+        let mut events = crate::Events::with_capacity(0, crate::Flags { raw: run == 2 });
+        for offset in run * 10..run * 10 + 10 {
+            events.push(format!("{offset:096}").as_bytes());
+        }
+        log.push(events, 1);
+    }
+    log.sync(1).unwrap();
+    drop(log);
+    world.damage(&name(0), position(1) + 100, b"??");
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.rewritten_events, recovery.unproven_bytes), (20, FRAME));
+    assert_eq!((recovery.next, recovery.lost.len()), (Offset::new(40), 0));
+    assert_eq!(world.names(), [name(0), name(20), "quarantine".into()]);
+    let expected: Vec<u64> = (0..10).chain(20..40).collect();
+    let missing = vec![(offsets(10..20), Cause::Unproven)];
+    assert_eq!(all(&log, &world, 0), (expected, missing));
+    assert_eq!(all(&log, &world, 15).1, [(offsets(15..20), Cause::Unproven)]);
+}
+
+#[test]
+fn a_committed_offset_beyond_the_end_is_where_the_log_goes_on() {
+    let world = World::new(SEGMENT);
+    killed(&world, 2);
+    let (mut log, recovery) = world.open(100);
+    assert_eq!((recovery.next, recovery.gap), (Offset::new(100), Some(offsets(20..100))));
+    assert_eq!(log.segments(), 2);
+    write_tens(&mut log, 10..11, 96);
+    drop(log);
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.next, recovery.gap), (Offset::new(110), None));
+    let expected: Vec<u64> = (0..20).chain(100..110).collect();
+    assert_eq!(all(&log, &world, 0), (expected, vec![(offsets(20..100), Cause::Unproven)]));
+}
+
+#[test]
+fn frames_that_a_failed_write_left_behind_are_not_believed() {
+    let world = World::new(SEGMENT);
+    killed(&world, 3);
+    // Another log of the same stream goes on at 20, as after a failed sync of the third frame.
+    let (mut log, recovery) = world.open(20);
+    assert_eq!(recovery.rewritten_events, 10);
+    write_tens(&mut log, 3..4, 96);
+    let old = world.read(&name(0));
+    assert!(memchr::memmem::find(&old, b"0000029").is_some(), "they are there");
+    let found = all(&log, &world, 0);
+    assert_eq!(found, ((0..40).collect(), vec![]), "each offset is read once");
+    assert_eq!(world.names(), [name(0), name(20)]);
+}
+
+#[test]
+fn a_newest_segment_without_a_header_is_read_by_its_frames() {
+    let world = World::new(SEGMENT);
+    killed(&world, 3);
+    world.damage(&name(0), 0, &[0; 4096]);
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(30), 10));
+    assert!(recovery.new_log_id, "nothing says which log this was");
+    assert_eq!(all(&log, &world, 0), ((0..30).collect(), vec![]));
+}
+
+#[test]
+fn an_unfinished_draft_is_removed_and_foreign_files_are_set_aside() {
+    let world = World::new(SEGMENT);
+    killed(&world, 3);
+    let copy = world.read(&name(0));
+    world.plant(&format!("{}.new", name(20)), b"half a header");
+    world.plant(&name(500), &copy);
+    world.plant(&name(700), b"garbage");
+    world.fs.create_dir(&world.path(&name(900))).unwrap();
+    world.plant("notes.txt", b"do not touch");
+    let (log, recovery) = world.open(0);
+    assert_eq!(recovery.next, Offset::new(30));
+    assert_eq!(recovery.strays, [world.path("notes.txt")]);
+    assert_eq!(recovery.set_aside.len(), 2);
+    assert_eq!((recovery.quarantined.len(), recovery.unproven_bytes), (1, 7));
+    assert_eq!(all(&log, &world, 0), ((0..30).collect(), vec![]));
+    assert_eq!(world.names(), [&name(0), &name(20), "notes.txt", "quarantine"]);
+    assert_eq!(world.read(&format!("quarantine/{}", name(500))), copy);
+}
+
+#[test]
+fn a_segment_of_another_life_does_not_hide_the_real_ones() {
+    let other = World::new(SEGMENT);
+    let (mut log, _) = other.open(25);
+    log.push(numbered(25..40, 96), 1);
+    log.sync(1).unwrap();
+    drop(log);
+    let world = World::new(SEGMENT);
+    world.options.entropy.u64();
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    log.close(1).unwrap();
+    world.plant(&name(25), &other.read(&name(25)));
+    let (log, recovery) = world.open(0);
+    // Which of two alike is the stranger cannot be known; what counts is that reading never mixes
+    // them, and that the other is kept.
+    assert_eq!(recovery.set_aside.len(), 1, "{recovery:?}");
+    let (found, _) = all(&log, &world, 0);
+    assert!(found.is_sorted() && found.len() >= 15, "{found:?}");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_directory_is_moved_out_of_the_way() {
+    let world = World::new(SEGMENT);
+    let (fs, dir, stream) = world.place();
+    fs.create(&dir.join(stream.as_str())).unwrap();
+    let (mut log, recovery) = world.open(0);
+    assert_eq!(recovery.set_aside, [dir.join("~orders")]);
+    write_tens(&mut log, 0..1, 96);
+    drop(log);
+    world.plant("quarantine", b"");
+    world.plant(&name(700), b"garbage");
+    let (log, recovery) = world.open(0);
+    assert_eq!(recovery.quarantined, [world.path("quarantine").join(name(700))]);
+    assert_eq!(all(&log, &world, 0), ((0..10).collect(), vec![]));
+}

@@ -1,0 +1,123 @@
+//! The tail over damage, gaps, and files that change under it.
+
+use super::*;
+use crate::log::tests::{SEGMENT, World, name, numbered, offsets, read, write_tens};
+
+/// Of a frame of ten events of 96 bytes.
+const FRAME: u64 = 48 + 10 * 100;
+
+fn position(frame: u64) -> u64 {
+    4096 + frame * FRAME
+}
+
+#[test]
+fn a_step_begins_and_ends_in_the_middle_of_a_frame() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    let mut tail = world.tail(13);
+    assert_eq!(read(&mut tail, Offset::new(17)), ((13..17).collect(), vec![]));
+    assert_eq!(read(&mut tail, Offset::new(18)), (vec![17], vec![]));
+    assert_eq!(read(&mut tail, Offset::new(30)), ((18..30).collect(), vec![]));
+    tail.seek(Offset::new(25));
+    assert_eq!(read(&mut tail, Offset::new(30)), ((25..30).collect(), vec![]));
+    tail.seek(Offset::new(5));
+    assert_eq!(read(&mut tail, Offset::new(30)), ((5..30).collect(), vec![]));
+}
+
+#[test]
+fn what_is_behind_the_durable_offset_is_not_read() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    let mut tail = world.tail(0);
+    for run in 0..4 {
+        write_tens(&mut log, run..run + 1, 96);
+        assert_eq!(read(&mut tail, log.durable()).0, (run * 10..run * 10 + 10).collect::<Vec<_>>());
+        log.push(numbered(run * 10 + 10..run * 10 + 11, 96), 1);
+        assert_eq!(tail.next(log.durable()).unwrap(), Step::UpToDate);
+        log.take_unsynced();
+    }
+}
+
+#[test]
+fn damage_is_lost_to_the_event_and_reading_goes_on_behind_it() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..5, 96);
+    world.damage(&name(0), position(1) + 60, b"?");
+    world.damage(&name(0), position(3), &[0; 60]);
+    let lost = |range| (offsets(range), Cause::Lost);
+    let mut tail = world.tail(0);
+    let all: Vec<u64> = (0..10).chain(20..30).chain(40..50).collect();
+    assert_eq!(read(&mut tail, Offset::new(50)), (all, vec![lost(10..20), lost(30..40)]));
+    let mut tail = world.tail(15);
+    assert_eq!(read(&mut tail, Offset::new(18)), (vec![], vec![lost(15..18)]));
+    assert_eq!(read(&mut tail, Offset::new(21)), (vec![20], vec![lost(18..20)]));
+}
+
+#[test]
+fn damage_at_the_end_does_not_hide_what_is_written_later() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..2, 96);
+    world.damage(&name(0), position(1), &[0xff; 500]);
+    let mut tail = world.tail(0);
+    let expected = ((0..10).collect(), vec![(offsets(10..20), Cause::Lost)]);
+    assert_eq!(read(&mut tail, log.durable()), expected);
+    write_tens(&mut log, 2..3, 96);
+    assert_eq!(read(&mut tail, log.durable()), ((20..30).collect(), vec![]));
+}
+
+#[test]
+fn a_segment_with_a_damaged_header_is_read_by_its_frames() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..15, 1000);
+    for base in [0, 60, 120] {
+        world.damage(&name(base), 0, &[0; 200]);
+    }
+    assert_eq!(read(&mut world.tail(0), log.durable()), ((0..150).collect(), vec![]));
+    assert_eq!(read(&mut world.tail(70), log.durable()), ((70..150).collect(), vec![]));
+}
+
+#[test]
+fn a_segment_that_was_removed_by_hand_is_lost_and_no_more() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..15, 1000);
+    world.fs.remove(&world.path(&name(60))).unwrap();
+    let found = read(&mut world.tail(0), log.durable());
+    assert_eq!(found.0, (0..60).chain(120..150).collect::<Vec<_>>());
+    assert_eq!(found.1, [(offsets(60..120), Cause::Lost)]);
+    world.fs.remove(&world.path(&name(120))).unwrap();
+    world.fs.remove(&world.path(&name(0))).unwrap();
+    let expected = (vec![], vec![(offsets(0..150), Cause::Trimmed)]);
+    assert_eq!(read(&mut world.tail(0), log.durable()), expected);
+}
+
+#[test]
+fn a_file_that_is_trimmed_and_written_again_under_the_reader_is_noticed() {
+    let world = World::new(SEGMENT).with_pool(2 * SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..1, 1000);
+    let mut tail = world.tail(0);
+    assert_eq!(read(&mut tail, Offset::new(5)).0, [0, 1, 2, 3, 4]);
+    write_tens(&mut log, 1..12, 1000);
+    log.trim(log.durable(), &[], 1).unwrap();
+    write_tens(&mut log, 12..20, 1000);
+    log.trim(Offset::new(60), &[], 1).unwrap();
+    // The reader's file holds other offsets by now, with another salt.
+    let (found, missing) = read(&mut tail, log.durable());
+    assert_eq!(missing, [(offsets(5..log.oldest().get()), Cause::Trimmed)]);
+    assert_eq!(found, (log.oldest().get()..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_tail_that_is_up_to_date_holds_no_memory() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..2, 96);
+    let mut tail = world.tail(0);
+    read(&mut tail, log.durable());
+    assert_eq!(tail.window.held_bytes(), 0);
+}
