@@ -146,8 +146,6 @@ pub enum WhenFull {
     Block,
     /// The client is told.
     Reject,
-    /// The oldest events make room, and are counted.
-    DropOldest,
 }
 
 /// `[admin]`

@@ -195,7 +195,7 @@ fn streams_are_checked_against_the_rest() {
     assert_problem(
         &stream("when_full = \"wait\""),
         &at("when_full"),
-        &["`block`", "`drop_oldest`"],
+        &["`block`", "`reject`"],
     );
     assert_problem(&stream("in_flight_max = 0"), &at("in_flight_max"), &["from 1 to 64"]);
     assert_problem(&stream("linger = \"2h\""), &at("linger"), &["at most 1h"]);
