@@ -14,6 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::config::{StreamConfig, WhenFull};
 use crate::journal::{Append, Journal, Message, Room, Stream, TooManyStreams};
 
+#[cfg(test)]
+pub(crate) mod double;
+
 /// Whether a source may bring a stream into being by naming it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -198,6 +198,19 @@ impl Journal {
         })
     }
 
+    /// A journal whose only owner is the test that holds the other end of the channel.
+    #[cfg(test)]
+    pub(crate) fn with_owner(owner: mpsc::Sender<Message>, memory: usize, max: usize) -> Self {
+        Self {
+            owners: vec![owner],
+            threads: Mutex::default(),
+            streams: Mutex::default(),
+            quota: Arc::new(Quota::new(u64::MAX, 0)),
+            stream_memory_max: memory,
+            streams_max: max,
+        }
+    }
+
     /// The stream of this name, if it exists.
     pub fn find(&self, name: &StreamName) -> Option<Arc<Stream>> {
         self.lock().get(name).cloned()

@@ -28,6 +28,8 @@ pub mod runs;
 mod service;
 mod socket;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod unix;
 
 use long_lines::LongLines;

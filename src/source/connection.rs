@@ -25,8 +25,9 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, service: Arc<Service>) {
         }
         Opening::Hello(bytes, Ok(())) => {
             let lines = first.get(bytes..).unwrap_or_default();
-            serve_acknowledged(&socket, peer, &service, lines).await;
-            close(&socket).await;
+            if serve_acknowledged(&socket, peer, &service, lines).await {
+                close(&socket).await;
+            }
         }
         Opening::Hello(_, Err(bad)) => {
             refuse_hello(&socket, peer, &service, &bad).await;
@@ -66,20 +67,22 @@ async fn open(socket: &Socket, service: &Service, first: &mut Vec<u8>) -> Openin
     }
 }
 
-async fn serve_acknowledged(socket: &Socket, peer: Peer, service: &Service, lines: &[u8]) {
+/// Whether every answer was taken, so that it is worth to wait for the other side's end.
+async fn serve_acknowledged(socket: &Socket, peer: Peer, service: &Service, lines: &[u8]) -> bool {
     let max = service.lines.event_bytes_max;
     let hello = format!("OK version=2 ack=durable frame=line max_event_bytes={max}\n");
     if socket.write_all(hello.as_bytes(), ANSWER_STALL_MAX).await.is_err() {
-        return;
+        return false;
     }
     let (queue, due) = mpsc::channel(UNANSWERED_MAX);
     let mut reader = Reader::new(socket, peer, service, Some(queue));
     // One future reads, the other writes, both in this task; the reader's end closes the queue.
     let read = async move { reader.run(lines).await };
     let ((), written) = tokio::join!(read, answers::write(socket, due));
-    if let Err(error) = written {
+    if let Err(error) = &written {
         tracing::debug!(source = %service.name, %peer, %error, "answers could not be written");
     }
+    written.is_ok()
 }
 
 async fn refuse_hello(socket: &Socket, peer: Peer, service: &Service, bad: &BadHello) {

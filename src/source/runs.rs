@@ -123,14 +123,21 @@ impl<D: Clone> Sorter<D> {
         if !parsed.runs.is_empty() {
             self.streams_usual = parsed.runs.len();
         }
-        let refused = self.streams.iter().any(|known| known.door.is_err());
-        if refused || self.streams.len() > DOORS_REMEMBERED_MAX {
+        if self.streams.len() > DOORS_REMEMBERED_MAX {
             self.forget();
-            return;
+        } else if self.streams.iter().any(|known| known.door.is_err()) {
+            self.forget_refused();
         }
         for known in &mut self.streams {
             known.run = None;
         }
+    }
+
+    fn forget_refused(&mut self) {
+        self.last = 0;
+        self.streams.retain(|known| known.door.is_ok());
+        let names = self.streams.iter().map(|known| known.name.clone());
+        self.by_name = names.zip(0..).collect();
     }
 
     fn forget(&mut self) {
