@@ -13,6 +13,7 @@ mod demo;
 mod human;
 mod output;
 mod run;
+mod send;
 mod table;
 mod wal;
 
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// Run the agent
     Run(run::Args),
+    /// Send lines from standard input and wait until each is durable
+    Send(send::Args),
     /// Show with counts that nothing acknowledged is lost, though the agent is killed
     Demo(demo::Args),
     /// Show and check the configuration
@@ -82,6 +85,7 @@ impl Command {
     fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Run(args) => run::run(&args),
+            Self::Send(args) => send::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Wal(command) => wal::run(&command),

@@ -29,7 +29,7 @@ are skipped and counted. When the connection is lost, what was not acknowledged 
 
 Exit codes: 0 every line was acknowledged, 1 some was not (standard error says why).";
 
-/// Send lines from standard input and wait until each is durable
+/// The options of `send`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
