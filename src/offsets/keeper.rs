@@ -208,7 +208,8 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offsets::sim::{Fault, Operation, SimDisk};
+    use crate::offsets::sim::Operation::{Apply, Open, Replace, Sync};
+    use crate::offsets::sim::{Fault, SimDisk};
 
     fn key(stream: &str) -> Key {
         Key { stream: stream.parse().unwrap(), sink: "firehose".into() }
@@ -234,19 +235,16 @@ mod tests {
         let mut failures = 0;
         for round in 1..=10 {
             let stream = if round % 2 == 0 { "even" } else { "odd" };
-            match keeper.round([(key(stream), at(round))].into()) {
-                Ok(durable) => {
-                    assert!(durable.contains(&key(stream)));
-                    assert!(!keeper.is_unfinished());
-                    for key in durable {
-                        let value = disk.durable().0.get(&key.encode()).cloned();
-                        assert_eq!(value, Some(keeper.values()[&key].encode()), "{key}");
-                    }
-                }
-                Err(_) => {
-                    failures += 1;
-                    assert!(keeper.is_unfinished());
-                }
+            let Ok(durable) = keeper.round([(key(stream), at(round))].into()) else {
+                failures += 1;
+                assert!(keeper.is_unfinished());
+                continue;
+            };
+            assert!(durable.contains(&key(stream)));
+            assert!(!keeper.is_unfinished());
+            for key in durable {
+                let value = disk.durable().0.get(&key.encode()).cloned();
+                assert_eq!(value, Some(keeper.values()[&key].encode()), "{key}");
             }
         }
         if keeper.is_unfinished() {
@@ -276,7 +274,6 @@ mod tests {
         let mut keeper = Keeper::new(disk.store());
         keeper.round([(key("a"), at(1))].into()).unwrap_err();
         keeper.round(BTreeMap::new()).unwrap();
-        use Operation::{Apply, Open, Replace, Sync};
         assert_eq!(disk.operations(), [Open, Apply, Sync, Replace]);
         disk.cut_power(0);
         assert_eq!(reread(&disk), BTreeMap::from([(key("a"), at(1))]));
@@ -294,7 +291,7 @@ mod tests {
             .inspect(|failure| assert!(matches!(failure, Failure::Transient { .. })))
             .count();
         assert!(failures > 0);
-        assert!(!disk.operations().contains(&Operation::Replace));
+        assert!(!disk.operations().contains(&Replace));
         assert_eq!(reread(&disk), BTreeMap::from([(key("a"), at(7))]));
         assert!(keeper.take_findings().is_empty());
     }

@@ -1,6 +1,7 @@
 //! Making sled's files durable: `fsync` on each of them, and on the directories they are named in.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -32,9 +33,9 @@ impl Files {
         let names_changed = !listed.iter().eq(self.open.keys());
         self.open.retain(|path, _| listed.contains(path));
         for path in listed {
-            if !self.open.contains_key(&path) {
-                let file = File::open(&path).map_err(|error| classify_io(SYNC, error))?;
-                self.open.insert(path, file);
+            if let Entry::Vacant(place) = self.open.entry(path) {
+                let file = File::open(place.key()).map_err(|error| classify_io(SYNC, error))?;
+                place.insert(file);
             }
         }
         self.bytes = 0;

@@ -185,7 +185,7 @@ fn missing_permission_may_pass() {
     }
     let dir = data_dir_with_history();
     let db = store_dir(dir.path()).join("db");
-    fs::set_permissions(&db, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&db, fs::Permissions::from_mode(0o000)).unwrap();
     let mut store = SledStore::new(dir.path());
     let failure = store.open().unwrap_err();
     assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
