@@ -9,7 +9,7 @@ use crate::fs::Fs;
 use crate::log::LogId;
 use crate::offset::Offset;
 use crate::recovery::chain::{Link, resolve};
-use crate::recovery::newest::{self, Content};
+use crate::recovery::newest::{Content, read};
 use crate::recovery::survey::survey;
 use crate::stream_name::StreamName;
 
@@ -76,6 +76,9 @@ pub struct Backlog {
     pub oldest_time_ms: Option<u64>,
 }
 
+/// How often a log is looked at that changes meanwhile.
+const LOOKS_MAX: u32 = 8;
+
 /// The streams that have a directory in `dir`, sorted. None where `dir` does not exist.
 pub fn streams(fs: &dyn Fs, dir: &Path) -> Result<Vec<StreamName>, Error> {
     let entries = match fs.list(dir) {
@@ -88,14 +91,16 @@ pub fn streams(fs: &dyn Fs, dir: &Path) -> Result<Vec<StreamName>, Error> {
 
 /// What the log of a stream shows. Reads all headers and the newest segment.
 pub fn stream(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Report, Error> {
-    let survey = survey(fs, &dir.join(stream.as_str()), stream)?;
+    let dir = dir.join(stream.as_str());
+    let (survey, chain, content) = retry_vanished(|| {
+        let mut survey = survey(fs, &dir, stream)?;
+        let chain = resolve(fs, std::mem::take(&mut survey.segments))?;
+        let newest = chain.links.last().map(|newest| newest.open(fs)).transpose()?;
+        let content = newest.as_ref().map(read).transpose()?;
+        drop(newest);
+        Ok((survey, chain, content))
+    })?;
     let (strays, foreign) = (survey.strays, survey.foreign);
-    let chain = resolve(survey.segments)?;
-    let newest = chain.links.last();
-    let content = match newest {
-        Some(newest) => Some(newest::read(newest).during("read", &newest.path)?),
-        None => None,
-    };
     let mut segments: Vec<SegmentReport> =
         chain.links.iter().map(|link| describe(link, content.as_ref())).collect();
     let unreadable = chain.unreadable.iter().map(|segment| {
@@ -149,13 +154,26 @@ pub fn backlog(
     stream: &StreamName,
     from: Offset,
 ) -> Result<Backlog, Error> {
-    let survey = survey(fs, &dir.join(stream.as_str()), stream)?;
-    let chain = resolve(survey.segments)?;
-    let mut backlog = Backlog::default();
-    for link in chain.links.iter().filter(|link| link.end.is_none_or(|end| end > from)) {
-        walk::add(&mut backlog, link, from).during("read", &link.path)?;
+    let dir = dir.join(stream.as_str());
+    retry_vanished(|| {
+        let chain = resolve(fs, survey(fs, &dir, stream)?.segments)?;
+        let mut backlog = Backlog::default();
+        for link in chain.links.iter().filter(|link| link.end.is_none_or(|end| end > from)) {
+            walk::add(&mut backlog, &link.open(fs)?, from).during("read", &link.path)?;
+        }
+        Ok(backlog)
+    })
+}
+
+/// Looks again where a segment was trimmed between being listed and being opened.
+fn retry_vanished<T>(mut look: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..LOOKS_MAX {
+        match look() {
+            Err(error) if error.is_not_found() => {}
+            looked => return looked,
+        }
     }
-    Ok(backlog)
+    look()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::fs::Fs;
 use crate::offset::Offset;
 use crate::recovery::{self, Recovery};
 use crate::retention::Pool;
-use crate::segment::Reason;
+use crate::segment::{Predecessor, Reason};
 use crate::stream_name::StreamName;
 
 mod active;
@@ -110,6 +110,22 @@ pub(crate) struct Segment {
     pub(crate) end: Offset,
     /// What it takes on disk.
     pub(crate) bytes: u64,
+    /// The segment before it, as its header says.
+    pub(crate) predecessor: Predecessor,
+}
+
+impl Segment {
+    /// What the header of a segment that begins at `base` says of the one before it, given the
+    /// newest segment that there is. One of the same base is replaced, and so is what it says.
+    pub(crate) fn predecessor_of(base: Offset, newest: Option<&Self>) -> Predecessor {
+        match newest {
+            Some(newest) if newest.base < base => {
+                Predecessor { salt: newest.salt, end: newest.end }
+            }
+            Some(replaced) => replaced.predecessor,
+            None => Predecessor { salt: 0, end: base },
+        }
+    }
 }
 
 /// The log of one stream.

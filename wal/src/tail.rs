@@ -14,6 +14,7 @@ use crate::events::{self, Flags};
 use crate::fs::Fs;
 use crate::limits::{EVENT_PREFIX_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::offset::Offset;
+use crate::segment::SegmentId;
 use crate::segment::scan::{Found, frame_behind, frame_here};
 use crate::segment::window::Window;
 
@@ -71,6 +72,7 @@ pub struct Tail {
     directory: Directory,
     offset: Offset,
     cursor: Option<Cursor>,
+    rest: Option<Rest>,
     window: Window,
 }
 
@@ -83,6 +85,15 @@ struct Cursor {
     /// Frames before this offset are known to be in this segment, and not written again in a later
     /// one.
     checked: Offset,
+}
+
+/// Where a tail stood that has closed its file.
+#[derive(Debug)]
+struct Rest {
+    id: SegmentId,
+    salt: u64,
+    position: u64,
+    expected: Offset,
 }
 
 /// What to do next.
@@ -100,6 +111,7 @@ impl Tail {
             directory: Directory::new(fs, stream_dir),
             offset: from,
             cursor: None,
+            rest: None,
             window: Window::default(),
         }
     }
@@ -111,20 +123,30 @@ impl Tail {
 
     /// Goes on reading at `to`.
     pub fn seek(&mut self, to: Offset) {
-        if self.cursor.as_ref().is_some_and(|cursor| to < cursor.expected) {
-            self.cursor = None;
-        }
+        self.cursor = self.cursor.take().filter(|cursor| to >= cursor.expected);
+        self.rest = self.rest.take().filter(|rest| to >= rest.expected);
         self.offset = to;
     }
 
+    /// Gives memory and file back until the next step: to be called before waiting for anything.
+    /// A tail that is up to date has done it itself.
+    pub fn rest(&mut self) {
+        if let Some(Cursor { segment, expected, .. }) = self.cursor.take() {
+            let Segment { id, salt, .. } = segment;
+            self.rest = Some(Rest { id, salt, position: self.window.position(), expected });
+        }
+        self.window.release();
+    }
+
     /// One step, reading no further than `until`, which must not be beyond the durable offset: what
-    /// cannot be read before it is reported as missing. A tail that is up to date holds no memory.
+    /// cannot be read before it is reported as missing.
     ///
     /// # Errors
     /// Where a system call fails. The tail stays where it is, and the step can be tried again.
     pub fn next(&mut self, until: Offset) -> Result<Step<'_>, Error> {
         if self.offset >= until {
-            self.window.release();
+            // An idle stream must not keep the space of a trimmed segment by keeping it open.
+            self.rest();
             return Ok(Step::UpToDate);
         }
         loop {
@@ -168,6 +190,13 @@ impl Tail {
 
     /// Opens the segment that holds the offset.
     fn enter(&mut self, until: Offset) -> Result<Move, Error> {
+        if let Some(Rest { id, salt, position, expected }) = self.rest.take()
+            && let Some(segment) = self.directory.reopen(id, salt)?
+        {
+            self.cursor = Some(Cursor { segment, expected, checked: Offset::ZERO });
+            self.window.jump(position);
+            return Ok(Move::Again);
+        }
         match self.directory.find(self.offset)? {
             Place::In(segment) => {
                 let (expected, checked) = (segment.id.base(), Offset::ZERO);

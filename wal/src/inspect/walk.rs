@@ -4,10 +4,11 @@ use std::io;
 
 use crate::events;
 use crate::frame::Claim;
+use crate::fs::File;
 use crate::inspect::Backlog;
 use crate::limits::{EVENT_PREFIX_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::offset::Offset;
-use crate::recovery::chain::Link;
+use crate::recovery::chain::Opened;
 use crate::segment::read_full;
 use crate::segment::scan::{Found, Item, Scan, read_frame};
 
@@ -15,13 +16,14 @@ use crate::segment::scan::{Found, Item, Scan, read_frame};
 const BLOCK_BYTES: usize = 4096;
 
 /// Adds the events of a segment from `from` on.
-pub(super) fn add(backlog: &mut Backlog, link: &Link, from: Offset) -> io::Result<()> {
-    let mut sum = Sum { backlog, link, from };
+pub(super) fn add(backlog: &mut Backlog, opened: &Opened<'_>, from: Offset) -> io::Result<()> {
+    let link = opened.link;
+    let mut sum = Sum { backlog, opened, from };
     let mut block = Block { bytes: [0; BLOCK_BYTES], begin: 0, filled: 0 };
     let mut position = SEGMENT_HEADER_BYTES as u64;
     let mut expected = link.id.base();
     loop {
-        let claim = block.header(link, position)?.as_ref().and_then(Claim::read);
+        let claim = block.header(&*opened.file, position)?.as_ref().and_then(Claim::read);
         let header = claim.map(|claim| claim.header);
         match (claim, header) {
             (Some(claim), Some(header)) if header.salt == link.salt && header.base >= expected => {
@@ -36,7 +38,7 @@ pub(super) fn add(backlog: &mut Backlog, link: &Link, from: Offset) -> io::Resul
         }
     }
     // The end, or damage. Only a scan can tell, and find what is behind.
-    let mut scan = Scan::from(&*link.file, link.salt, expected, position);
+    let mut scan = Scan::from(&*opened.file, link.salt, expected, position);
     loop {
         match scan.next()? {
             Item::Frame(found) => {
@@ -54,7 +56,7 @@ pub(super) fn add(backlog: &mut Backlog, link: &Link, from: Offset) -> io::Resul
 #[derive(Debug)]
 struct Sum<'a> {
     backlog: &'a mut Backlog,
-    link: &'a Link,
+    opened: &'a Opened<'a>,
     from: Offset,
 }
 
@@ -62,7 +64,7 @@ impl Sum<'_> {
     /// Adds a frame; false where the segment is believed no further.
     fn frame(&mut self, found: &Found) -> io::Result<bool> {
         let header = found.header;
-        if self.link.end.is_some_and(|end| header.base >= end) {
+        if self.opened.link.end.is_some_and(|end| header.base >= end) {
             return Ok(false);
         }
         if header.end() <= self.from {
@@ -86,7 +88,7 @@ impl Sum<'_> {
 
     /// The payload of the first events of a frame.
     fn payload_bytes(&self, found: &Found, events: u64) -> io::Result<u64> {
-        let frame = read_frame(&*self.link.file, found)?;
+        let frame = read_frame(&*self.opened.file, found)?;
         let body = frame.as_ref().and_then(|frame| frame.get(FRAME_HEADER_BYTES..));
         let payloads = events::iter(body.unwrap_or_default());
         Ok((0..events).zip(payloads).map(|(_, payload)| payload.len() as u64).sum())
@@ -105,12 +107,12 @@ impl Block {
     /// The bytes of a frame's header; nothing where the file ends before.
     fn header(
         &mut self,
-        link: &Link,
+        file: &dyn File,
         position: u64,
     ) -> io::Result<Option<[u8; FRAME_HEADER_BYTES]>> {
         if self.at(position).is_none() {
             self.begin = position;
-            self.filled = read_full(&*link.file, &mut self.bytes, position)?;
+            self.filled = read_full(file, &mut self.bytes, position)?;
         }
         Ok(self.at(position))
     }

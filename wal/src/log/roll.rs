@@ -4,18 +4,13 @@ use crate::error::Error;
 use crate::events::Flags;
 use crate::frame;
 use crate::log::{Log, Segment, Trouble, new_salt};
-use crate::segment::{Header, Predecessor, Reason};
+use crate::segment::{Header, Reason};
 
 impl Log {
     /// Begins a new segment at the durable offset, with room for `bytes` of frames.
     pub(super) fn begin(&mut self, reason: Reason, bytes: u64, now_ms: u64) -> Result<(), Trouble> {
         let base = self.durable;
-        // One of the same name holds nothing that is believed, and is replaced.
-        let older = self.segments.iter().rev().find(|segment| segment.base < base);
-        let predecessor = older.map_or(Predecessor { salt: 0, end: base }, |older| Predecessor {
-            salt: older.salt,
-            end: older.end,
-        });
+        let predecessor = Segment::predecessor_of(base, self.segments.back());
         let header = Header {
             stream: self.stream.clone(),
             base,
@@ -28,7 +23,8 @@ impl Log {
         };
         let draft = self.workshop.draft(&header, bytes)?;
         let active = self.workshop.publish(draft)?;
-        while self.segments.back().is_some_and(|segment| segment.base >= base) {
+        if self.segments.back().is_some_and(|newest| newest.base == base) {
+            // It held nothing that is believed, and was replaced.
             self.segments.pop_back();
         }
         self.segments.push_back(Segment {
@@ -36,6 +32,7 @@ impl Log {
             salt: header.salt,
             end: base,
             bytes: active.disk_bytes(),
+            predecessor,
         });
         self.active = Some(active);
         // Whatever ends this segment says why the next is begun.

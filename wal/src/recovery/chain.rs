@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Context, Error};
-use crate::fs::File;
+use crate::fs::{Access, File, Fs};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::offset::Offset;
 use crate::recovery::survey::Surveyed;
@@ -18,7 +18,6 @@ use crate::segment::{Header, SegmentId};
 pub(crate) struct Link {
     pub(crate) id: SegmentId,
     pub(crate) path: PathBuf,
-    pub(crate) file: Arc<dyn File>,
     pub(crate) bytes: u64,
     pub(crate) salt: u64,
     /// Absent where it is damaged; the salt comes from the frames then.
@@ -26,6 +25,28 @@ pub(crate) struct Link {
     /// The first offset that is not believed from it, because a later segment says so. Absent for
     /// the newest.
     pub(crate) end: Option<Offset>,
+}
+
+/// A segment that is being read.
+#[derive(Debug)]
+pub(crate) struct Opened<'a> {
+    pub(crate) link: &'a Link,
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl Link {
+    /// Opens the segment's file.
+    pub(crate) fn open(&self, fs: &dyn Fs) -> Result<Opened<'_>, Error> {
+        let file = fs.open(&self.path, Access::Read).during("open", &self.path)?;
+        Ok(Opened { link: self, file })
+    }
+}
+
+impl Opened<'_> {
+    /// Goes over its frames.
+    pub(crate) fn scan(&self) -> Scan<'_> {
+        Scan::new(&*self.file, self.link.salt, self.link.id.base())
+    }
 }
 
 /// The segments of a log.
@@ -40,26 +61,26 @@ pub(crate) struct Chain {
 }
 
 /// Puts the segments of a survey in order.
-pub(crate) fn resolve(segments: Vec<Surveyed>) -> Result<Chain, Error> {
+pub(crate) fn resolve(fs: &dyn Fs, segments: Vec<Surveyed>) -> Result<Chain, Error> {
     let mut chain = Chain::default();
     let mut rest = Vec::with_capacity(segments.len());
     let mut behind: Option<u64> = None;
     for surveyed in segments.into_iter().rev() {
         let salt = match &surveyed.header {
             Some(header) => Some(header.salt),
-            None => salt_of_damaged(&surveyed, behind)?,
+            None => salt_of_damaged(fs, &surveyed, behind)?,
         };
         behind = surveyed.header.as_ref().map(|header| header.predecessor.salt);
         let Some(salt) = salt else {
             chain.unreadable.push(surveyed);
             continue;
         };
-        let Surveyed { id, path, file, bytes, header } = surveyed;
-        rest.push(Link { id, path, file, bytes, salt, header, end: None });
+        let Surveyed { id, path, bytes, header } = surveyed;
+        rest.push(Link { id, path, bytes, salt, header, end: None });
     }
     rest.reverse();
     while let Some(current) = rest.pop() {
-        chain.connect(current, &mut rest)?;
+        chain.connect(fs, current, &mut rest)?;
     }
     chain.links.reverse();
     Ok(chain)
@@ -67,24 +88,29 @@ pub(crate) fn resolve(segments: Vec<Surveyed>) -> Result<Chain, Error> {
 
 /// The salt of a segment whose header is damaged: the one that the next header names, if its frames
 /// agree, else that of the first frame that agrees with itself.
-fn salt_of_damaged(surveyed: &Surveyed, behind: Option<u64>) -> Result<Option<u64>, Error> {
-    let Surveyed { id, path, file, .. } = surveyed;
+fn salt_of_damaged(
+    fs: &dyn Fs,
+    surveyed: &Surveyed,
+    behind: Option<u64>,
+) -> Result<Option<u64>, Error> {
+    let Surveyed { id, path, .. } = surveyed;
+    let file = fs.open(path, Access::Read).during("open", path)?;
     if let Some(salt) = behind.filter(|salt| *salt != 0) {
         let mut window = Window::at(SEGMENT_HEADER_BYTES as u64);
-        let here = frame_here(&**file, &mut window, salt).during("read", path)?;
+        let here = frame_here(&*file, &mut window, salt).during("read", path)?;
         if here.is_some()
-            || frame_behind(&**file, &mut window, salt, id.base()).during("read", path)?.is_some()
+            || frame_behind(&*file, &mut window, salt, id.base()).during("read", path)?.is_some()
         {
             return Ok(Some(salt));
         }
     }
-    find_salt(&**file, id.base()).during("read", path)
+    find_salt(&*file, id.base()).during("read", path)
 }
 
 impl Chain {
     /// Takes the newest of the remaining segments, sets aside what does not go with it, and says
     /// where the one before it ends.
-    fn connect(&mut self, current: Link, rest: &mut Vec<Link>) -> Result<(), Error> {
+    fn connect(&mut self, fs: &dyn Fs, current: Link, rest: &mut Vec<Link>) -> Result<(), Error> {
         let predecessor = current.header.as_ref().map(|header| header.predecessor);
         let linked = predecessor
             .filter(|predecessor| predecessor.salt != 0)
@@ -100,7 +126,7 @@ impl Chain {
         }
         // The one before it was removed, or one of the two was brought here.
         while let Some(previous) = rest.last_mut() {
-            if !is_of_another_life(previous, &current)? {
+            if !is_of_another_life(fs, previous, &current)? {
                 previous.end = Some(current.id.base());
                 break;
             }
@@ -116,12 +142,13 @@ impl Chain {
 }
 
 /// Whether two neighbours cannot both be of this log: they have different identities and overlap.
-fn is_of_another_life(previous: &Link, current: &Link) -> Result<bool, Error> {
+fn is_of_another_life(fs: &dyn Fs, previous: &Link, current: &Link) -> Result<bool, Error> {
     let (Some(one), Some(other)) = (&previous.header, &current.header) else { return Ok(false) };
     if one.log_id == other.log_id {
         return Ok(false);
     }
-    let mut scan = Scan::new(&*previous.file, previous.salt, previous.id.base());
+    let opened = previous.open(fs)?;
+    let mut scan = opened.scan();
     loop {
         match scan.next().during("read", &previous.path)? {
             Item::Frame(found) if found.header.end() > current.id.base() => return Ok(true),

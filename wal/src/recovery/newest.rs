@@ -4,12 +4,13 @@
 use std::io;
 use std::ops::Range;
 
+use crate::error::{Context, Error};
 use crate::frame::Claim;
 use crate::fs::File;
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::offset::Offset;
-use crate::recovery::chain::Link;
-use crate::segment::scan::{Item, SALT_POSITION, Scan};
+use crate::recovery::chain::{Link, Opened};
+use crate::segment::scan::{Item, SALT_POSITION};
 use crate::segment::window::Window;
 
 /// Bytes where frames should be.
@@ -37,8 +38,13 @@ pub(crate) struct Content {
 }
 
 /// Reads a segment as a whole.
-pub(crate) fn read(link: &Link) -> io::Result<Content> {
-    let mut scan = Scan::new(&*link.file, link.salt, link.id.base());
+pub(crate) fn read(opened: &Opened<'_>) -> Result<Content, Error> {
+    read_content(opened).during("read", &opened.link.path)
+}
+
+fn read_content(opened: &Opened<'_>) -> io::Result<Content> {
+    let Opened { link, file } = opened;
+    let mut scan = opened.scan();
     let base = link.id.base();
     let mut content = Content {
         end: base,
@@ -64,7 +70,7 @@ pub(crate) fn read(link: &Link) -> io::Result<Content> {
             Item::Hole(bytes) => hole = Some(bytes),
             Item::End(position) => {
                 if !content.sealed {
-                    content.residue = residue(link, position)?;
+                    content.residue = residue(&**file, link, position)?;
                 }
                 return Ok(content);
             }
@@ -74,13 +80,9 @@ pub(crate) fn read(link: &Link) -> io::Result<Content> {
 
 /// What stands behind the last frame and should not. In a file that was written before, only bytes
 /// with this segment's salt can be told from those of its earlier life.
-fn residue(link: &Link, from: u64) -> io::Result<Range<u64>> {
+fn residue(file: &dyn File, link: &Link, from: u64) -> io::Result<Range<u64>> {
     let recycled = link.header.as_ref().is_none_or(|header| header.recycled);
-    let end = if recycled {
-        salted_end(&*link.file, link.salt, from)?
-    } else {
-        nonzero_end(&*link.file, from)?
-    };
+    let end = if recycled { salted_end(file, link.salt, from)? } else { nonzero_end(file, from)? };
     Ok(from..end.max(from))
 }
 

@@ -7,15 +7,15 @@ use crate::frame;
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::log::{Draft, Trouble, Workshop};
 use crate::offset::Offset;
-use crate::recovery::chain::Link;
+use crate::recovery::chain::Opened;
 use crate::segment::Header;
-use crate::segment::scan::{Found, Item, Scan, read_frame};
+use crate::segment::scan::{Found, Item, read_frame};
 
 /// The first frame of a segment that reaches beyond `proven`.
-pub(super) fn first_unproven(link: &Link, proven: Offset) -> Result<Option<Found>, Error> {
-    let mut scan = Scan::new(&*link.file, link.salt, link.id.base());
+pub(super) fn first_unproven(newest: &Opened<'_>, proven: Offset) -> Result<Option<Found>, Error> {
+    let mut scan = newest.scan();
     loop {
-        match scan.next().during("read", &link.path)? {
+        match scan.next().during("read", &newest.link.path)? {
             Item::Frame(found) if found.header.end() > proven => return Ok(Some(found)),
             Item::Frame(_) | Item::Hole(_) => {}
             Item::End(_) => return Ok(None),
@@ -23,22 +23,22 @@ pub(super) fn first_unproven(link: &Link, proven: Offset) -> Result<Option<Found
     }
 }
 
-/// A draft that holds all frames of `link` that reach beyond `proven`, and how many events these
+/// A draft that holds all frames of `newest` that reach beyond `proven`, and how many events these
 /// are.
 pub(super) fn copy_unproven(
     workshop: &Workshop,
     header: &Header,
-    link: &Link,
+    newest: &Opened<'_>,
     proven: Offset,
 ) -> Result<(Draft, u64), Error> {
     let mut draft = workshop.draft(header, 0).map_err(Trouble::into_error)?;
-    let mut scan = Scan::new(&*link.file, link.salt, link.id.base());
+    let mut scan = newest.scan();
     let mut events = 0;
     loop {
-        let copied = match scan.next().during("read", &link.path) {
+        let copied = match scan.next().during("read", &newest.link.path) {
             Ok(Item::Frame(found)) if found.header.end() > proven => {
                 events += u64::from(found.header.count);
-                copy_frame(workshop, &mut draft, link, &found, proven)
+                copy_frame(workshop, &mut draft, newest, &found, proven)
             }
             Ok(Item::Frame(_) | Item::Hole(_)) => Ok(()),
             Ok(Item::End(_)) => return Ok((draft, events)),
@@ -55,15 +55,15 @@ pub(super) fn copy_unproven(
 fn copy_frame(
     workshop: &Workshop,
     draft: &mut Draft,
-    link: &Link,
+    newest: &Opened<'_>,
     found: &Found,
     proven: Offset,
 ) -> Result<(), Error> {
     let changed =
         || io::Error::new(io::ErrorKind::InvalidData, "the file changes while it is read");
-    let bytes = read_frame(&*link.file, found)
+    let bytes = read_frame(&*newest.file, found)
         .and_then(|bytes| bytes.ok_or_else(changed))
-        .during("read", &link.path)?;
+        .during("read", &newest.link.path)?;
     let body = bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default();
     let header = frame::Header {
         salt: draft.active.salt,

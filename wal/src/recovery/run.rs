@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use crate::error::{Context, Error};
 use crate::log::{Active, Entropy, LogId, Segment, Trouble, Workshop, new_log_id, new_salt};
 use crate::offset::Offset;
-use crate::recovery::chain::{Chain, Link, resolve};
-use crate::recovery::newest::{self, Content};
+use crate::recovery::chain::{Chain, Link, Opened, resolve};
+use crate::recovery::newest::{Content, read};
 use crate::recovery::quarantine::make_dir;
 use crate::recovery::rewrite::{copy_unproven, first_unproven};
 use crate::recovery::survey::{Survey, survey};
 use crate::recovery::{Decision, Facts, Quarantine, Recovery, decide};
-use crate::segment::{Header, Predecessor, Reason};
+use crate::segment::{Header, Reason};
 use crate::stream_name::StreamName;
 
 /// A log, ready to be written.
@@ -38,16 +38,14 @@ pub(crate) fn run(
     enter(workshop, &mut report)?;
     let found = survey(&*workshop.fs, &workshop.dir, stream)?;
     let chain = tidy(workshop, found, &mut report)?;
-    let content = match chain.last() {
-        Some(newest) => Some(newest::read(newest).during("read", &newest.path)?),
-        None => None,
-    };
+    let newest = chain.last().map(|newest| newest.open(&*workshop.fs)).transpose()?;
+    let content = newest.as_ref().map(read).transpose()?;
     let end = content.as_ref().map_or(Offset::ZERO, |content| content.end);
     let proven = content.as_ref().map_or(committed, |content| content.proven.max(committed));
     report.next = end.max(committed);
     report.durable = report.next;
     report.gap = (end < report.next).then_some(end..report.next);
-    if let (Some(newest), Some(content)) = (chain.last(), &content) {
+    if let (Some(newest), Some(content)) = (&newest, &content) {
         examine(workshop, newest, content, committed, proven, &mut report)?;
     }
     let identity = chain.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id);
@@ -63,6 +61,7 @@ pub(crate) fn run(
         workshop,
         stream,
         chain: &chain,
+        newest: newest.as_ref(),
         log_id: identity.filter(|_| !new_identity).unwrap_or_else(|| new_log_id(entropy)),
         salt: new_salt(entropy),
         end,
@@ -90,7 +89,7 @@ fn tidy(workshop: &Workshop, found: Survey, report: &mut Recovery) -> Result<Vec
         workshop.fs.remove(&draft).during("remove", &draft)?;
     }
     report.strays = strays.into_iter().map(|name| workshop.dir.join(name)).collect();
-    let Chain { links, unreadable, misplaced } = resolve(segments)?;
+    let Chain { links, unreadable, misplaced } = resolve(&*workshop.fs, segments)?;
     let misplaced = misplaced.into_iter().map(|link| link.path);
     let set_aside: Vec<PathBuf> =
         foreign.into_iter().map(|foreign| foreign.path).chain(misplaced).collect();
@@ -113,7 +112,7 @@ fn tidy(workshop: &Workshop, found: Survey, report: &mut Recovery) -> Result<Vec
 /// Says what is lost in the newest segment, and copies aside what is unproven and unreadable.
 fn examine(
     workshop: &Workshop,
-    newest: &Link,
+    newest: &Opened<'_>,
     content: &Content,
     committed: Offset,
     proven: Offset,
@@ -138,7 +137,7 @@ fn examine(
     let quarantine = Quarantine::of(workshop)?;
     for bytes in unproven {
         report.unproven_bytes += bytes.end - bytes.start;
-        report.quarantined.push(quarantine.copy_in(&*newest.file, &newest.path, &bytes)?);
+        report.quarantined.push(quarantine.copy_in(&*newest.file, &newest.link.path, &bytes)?);
     }
     Ok(())
 }
@@ -149,6 +148,7 @@ struct Deed<'a> {
     workshop: &'a Workshop,
     stream: &'a StreamName,
     chain: &'a [Link],
+    newest: Option<&'a Opened<'a>>,
     log_id: LogId,
     salt: u64,
     /// Behind the last frame.
@@ -159,33 +159,40 @@ struct Deed<'a> {
 
 impl Deed<'_> {
     fn carry_out(self, decision: Decision, mut report: Recovery) -> Result<Recovered, Error> {
-        let first = match (decision, self.chain.last()) {
+        let first = match (decision, self.newest) {
             (Decision::Rewrite, Some(newest)) => first_unproven(newest, self.proven)?,
             (Decision::Rewrite | Decision::Begin(_) | Decision::Keep, _) => None,
         };
         let base = first.map_or(report.next, |first| first.header.base);
         let mut segments = self.segments(base);
-        let draft = match (decision, first, self.chain.last()) {
+        let header = |reason| self.header(base, reason, segments.last());
+        let draft = match (decision, first, self.newest) {
             (Decision::Rewrite, Some(_), Some(newest)) => {
-                let header = self.header(base, Reason::Recovery, &segments);
+                let header = header(Reason::Recovery);
                 let (draft, events) = copy_unproven(self.workshop, &header, newest, self.proven)?;
                 report.rewritten_events = events;
-                Some(draft)
+                Some((header, draft))
             }
             (Decision::Begin(reason), _, _) => {
-                let header = self.header(base, reason, &segments);
-                Some(self.workshop.draft(&header, 0).map_err(Trouble::into_error)?)
+                let header = header(reason);
+                let draft = self.workshop.draft(&header, 0).map_err(Trouble::into_error)?;
+                Some((header, draft))
             }
             (Decision::Rewrite | Decision::Keep, _, _) => None,
         };
-        let Some(draft) = draft else {
-            let reason = if self.chain.is_empty() { Reason::First } else { Reason::Recovery };
-            let segments = self.segments(Offset::MAX);
-            return Ok(Recovered { log_id: self.log_id, segments, active: None, reason, report });
-        };
+        let Some((header, draft)) = draft else { return self.keep(segments, report) };
         let active = self.workshop.publish(draft).map_err(Trouble::into_error)?;
-        let (salt, bytes) = (self.salt, active.disk_bytes());
-        segments.push(Segment { base, salt, end: report.next, bytes });
+        if segments.last().is_some_and(|newest| newest.base == base) {
+            // Nothing in it was believed, and it was replaced.
+            segments.pop();
+        }
+        segments.push(Segment {
+            base,
+            salt: header.salt,
+            end: report.next,
+            bytes: active.disk_bytes(),
+            predecessor: header.predecessor,
+        });
         Ok(Recovered {
             log_id: self.log_id,
             segments,
@@ -195,26 +202,41 @@ impl Deed<'_> {
         })
     }
 
-    /// The segments that stay when one is begun at `base`, each with its end. The newest is
-    /// replaced where the new one has the same name: nothing in it is believed then.
+    fn keep(&self, segments: Vec<Segment>, report: Recovery) -> Result<Recovered, Error> {
+        let reason = if segments.is_empty() {
+            Reason::First
+        } else {
+            // What this start relied on must be there at the next one: a writer may have died
+            // between naming a segment and syncing its name.
+            let dir = &self.workshop.dir;
+            self.workshop.fs.sync_dir(dir).during("sync", dir)?;
+            Reason::Recovery
+        };
+        Ok(Recovered { log_id: self.log_id, segments, active: None, reason, report })
+    }
+
+    /// The segments that there are, each with its end; of the newest it is where one that begins at
+    /// `base` says that it ends.
     fn segments(&self, base: Offset) -> Vec<Segment> {
         let newest_end = self.end.min(self.proven).min(base);
-        self.chain
-            .iter()
-            .filter(|link| link.id.base() < base)
-            .map(|link| Segment {
+        let mut segments: Vec<Segment> = Vec::with_capacity(self.chain.len() + 1);
+        for link in self.chain {
+            let named = link.header.as_ref().map(|header| header.predecessor);
+            let predecessor =
+                named.unwrap_or_else(|| Segment::predecessor_of(link.id.base(), segments.last()));
+            segments.push(Segment {
                 base: link.id.base(),
                 salt: link.salt,
                 end: link.end.unwrap_or(newest_end),
                 bytes: link.bytes,
-            })
-            .collect()
+                predecessor,
+            });
+        }
+        segments
     }
 
-    fn header(&self, base: Offset, reason: Reason, older: &[Segment]) -> Header {
-        let predecessor = older.last().map_or(Predecessor { salt: 0, end: base }, |previous| {
-            Predecessor { salt: previous.salt, end: previous.end }
-        });
+    fn header(&self, base: Offset, reason: Reason, newest: Option<&Segment>) -> Header {
+        let predecessor = Segment::predecessor_of(base, newest);
         let reason = if predecessor.end < base { Reason::Gap } else { reason };
         Header {
             stream: self.stream.clone(),

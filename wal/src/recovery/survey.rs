@@ -2,10 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::error::{Context, Error};
-use crate::fs::{Access, File, Fs};
+use crate::fs::{Access, Fs};
 use crate::log::DRAFT_SUFFIX;
 use crate::segment::{Decoded, Header, SegmentId, read_header};
 use crate::stream_name::StreamName;
@@ -31,7 +30,6 @@ pub(crate) struct Survey {
 pub(crate) struct Surveyed {
     pub(crate) id: SegmentId,
     pub(crate) path: PathBuf,
-    pub(crate) file: Arc<dyn File>,
     pub(crate) bytes: u64,
     /// Absent where it is damaged.
     pub(crate) header: Option<Header>,
@@ -45,8 +43,8 @@ pub(crate) struct Foreign {
     pub(crate) bytes: u64,
 }
 
-/// Lists a stream's directory and reads the headers. A file that vanishes meanwhile is left out:
-/// the log may be alive.
+/// Lists a stream's directory and reads the headers. No file stays open: there may be hundreds. One
+/// that vanishes meanwhile is left out: the log may be alive.
 pub(crate) fn survey(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Survey, Error> {
     let mut survey = Survey::default();
     for entry in fs.list(dir).during("list", dir)? {
@@ -102,7 +100,7 @@ impl Survey {
             }
             Decoded::Bad => None,
         };
-        self.segments.push(Surveyed { id, path, file, bytes, header });
+        self.segments.push(Surveyed { id, path, bytes, header });
         Ok(())
     }
 }

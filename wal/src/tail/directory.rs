@@ -120,6 +120,16 @@ impl Directory {
         }
     }
 
+    /// The segment again, if it is still the same.
+    pub(super) fn reopen(&self, id: SegmentId, salt: u64) -> Result<Option<Segment>, Error> {
+        Ok(match self.open(id)? {
+            Named::Segment { file, salt: found, .. } if found == salt => {
+                Some(Segment { id, path: self.dir.join(id.file_name()), file, salt, end: None })
+            }
+            Named::Segment { .. } | Named::Useless | Named::Gone => None,
+        })
+    }
+
     /// Where a segment ends: only a header that names this segment's salt says it exactly.
     pub(super) fn bound(&self, segment: &Segment) -> Result<Bound, Error> {
         'listing: loop {

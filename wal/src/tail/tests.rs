@@ -113,11 +113,18 @@ fn a_file_that_is_trimmed_and_written_again_under_the_reader_is_noticed() {
 }
 
 #[test]
-fn a_tail_that_is_up_to_date_holds_no_memory() {
+fn a_tail_that_is_up_to_date_holds_neither_memory_nor_a_file() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);
     write_tens(&mut log, 0..2, 96);
     let mut tail = world.tail(0);
     read(&mut tail, log.durable());
-    assert_eq!(tail.window.held_bytes(), 0);
+    assert!(tail.cursor.is_none() && tail.window.held_bytes() == 0);
+    log.push(numbered(20..30, 96), 1);
+    log.push(numbered(30..40, 96), 1);
+    log.sync(1).unwrap();
+    assert!(matches!(tail.next(Offset::new(25)).unwrap(), Step::Frame(_)));
+    tail.rest();
+    assert!(tail.cursor.is_none() && tail.window.held_bytes() == 0);
+    assert_eq!(read(&mut tail, log.durable()), ((25..40).collect(), vec![]));
 }
