@@ -62,6 +62,8 @@ pub(crate) fn read(
             }
         }
     }
+    // Whatever comes next is waiting: no stream may hold a buffer or a trimmed file meanwhile.
+    reader.tail.rest();
     let Reader { packer, read, .. } = reader;
     Ok(Read { packed: packer.finish(), ..read })
 }

@@ -16,6 +16,7 @@ use crate::stream_name::StreamName;
 mod example;
 pub(crate) mod salvage;
 pub(crate) mod scan;
+pub(crate) mod walk;
 pub(crate) mod window;
 
 /// The version of the format that this code writes; it reads no other.

@@ -16,6 +16,7 @@ use crate::limits::{EVENT_PREFIX_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES
 use crate::offset::Offset;
 use crate::segment::SegmentId;
 use crate::segment::scan::{Found, frame_behind, frame_here};
+use crate::segment::walk::Walk;
 use crate::segment::window::Window;
 
 mod directory;
@@ -82,6 +83,10 @@ struct Cursor {
     segment: Segment,
     /// No frame at the window's position or behind it holds an offset before this one.
     expected: Offset,
+    /// The frame that was lent last, if the window has not left it far behind.
+    last: Option<Found>,
+    /// The window came here by headers that nothing confirms yet.
+    walked: bool,
     /// Frames before this offset are known to be in this segment, and not written again in a later
     /// one.
     checked: Offset,
@@ -123,6 +128,14 @@ impl Tail {
 
     /// Goes on reading at `to`.
     pub fn seek(&mut self, to: Offset) {
+        if let Some(cursor) = self.cursor.as_mut()
+            && let Some(last) = cursor.last.filter(|last| last.header.base <= to)
+            && to < cursor.expected
+        {
+            // Somebody took a part of what was lent.
+            cursor.expected = last.header.base;
+            self.window.back(last.position);
+        }
         self.cursor = self.cursor.take().filter(|cursor| to >= cursor.expected);
         self.rest = self.rest.take().filter(|rest| to >= rest.expected);
         self.offset = to;
@@ -193,15 +206,21 @@ impl Tail {
         if let Some(Rest { id, salt, position, expected }) = self.rest.take()
             && let Some(segment) = self.directory.reopen(id, salt)?
         {
-            self.cursor = Some(Cursor { segment, expected, checked: Offset::ZERO });
-            self.window.jump(position);
+            self.stand(segment, position, expected, false);
             return Ok(Move::Again);
         }
         match self.directory.find(self.offset)? {
             Place::In(segment) => {
-                let (expected, checked) = (segment.id.base(), Offset::ZERO);
-                self.cursor = Some(Cursor { segment, expected, checked });
-                self.window.jump(SEGMENT_HEADER_BYTES as u64);
+                let mut walk = Walk::new(&*segment.file, segment.salt, segment.id.base());
+                while let Some(found) = walk.here().during("read", &segment.path)?
+                    && found.header.end() <= self.offset
+                    && !found.header.seal
+                {
+                    walk.pass(&found);
+                }
+                let (position, expected) = (walk.position(), walk.expected());
+                let walked = expected > segment.id.base();
+                self.stand(segment, position, expected, walked);
                 Ok(Move::Again)
             }
             Place::Before(end) if self.offset < end.at => {
@@ -212,10 +231,20 @@ impl Tail {
         }
     }
 
+    fn stand(&mut self, segment: Segment, position: u64, expected: Offset, walked: bool) {
+        let checked = Offset::ZERO;
+        self.cursor = Some(Cursor { segment, expected, last: None, walked, checked });
+        self.window.jump(position);
+    }
+
     /// A frame stands at the window's position. Decides whether it is believed.
     fn arrive(&mut self, found: Found, until: Offset) -> Result<Move, Error> {
         let Some(cursor) = self.cursor.as_mut() else { return Ok(Move::Again) };
         let header = found.header;
+        if cursor.walked && (header.base > self.offset || header.seal) {
+            return Ok(self.restart());
+        }
+        cursor.walked = false;
         if header.end() <= self.offset && !header.seal {
             cursor.expected = header.end();
             self.window.pass(found.disk_bytes);
@@ -256,9 +285,21 @@ impl Tail {
         Ok(Move::Deliver { found, end: header.end().min(believed) })
     }
 
+    /// Goes over the segment again, frame by frame this time: a damaged header may have led astray.
+    fn restart(&mut self) -> Move {
+        if let Some(Cursor { segment, .. }) = self.cursor.take() {
+            let base = segment.id.base();
+            self.stand(segment, SEGMENT_HEADER_BYTES as u64, base, false);
+        }
+        Move::Again
+    }
+
     /// No frame stands where one should. Looks for one behind.
     fn search(&mut self, until: Offset) -> Result<Move, Error> {
         let Some(cursor) = self.cursor.as_mut() else { return Ok(Move::Again) };
+        if cursor.walked {
+            return Ok(self.restart());
+        }
         if !self.directory.is_still(&cursor.segment)? {
             self.cursor = None;
             return Ok(Move::Again);
@@ -309,10 +350,13 @@ impl Tail {
         let header = found.header;
         let base = self.offset;
         self.offset = end;
-        let frame = if end == header.end() {
-            if let Some(cursor) = self.cursor.as_mut() {
+        if let Some(cursor) = self.cursor.as_mut() {
+            cursor.last = Some(found);
+            if end == header.end() {
                 cursor.expected = end;
             }
+        }
+        let frame = if end == header.end() {
             self.window.take(found.disk_bytes)
         } else {
             self.window.bytes().get(..found.disk_bytes).unwrap_or_default()

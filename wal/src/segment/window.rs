@@ -57,6 +57,19 @@ impl Window {
         self.end = 0;
     }
 
+    /// Goes back to a position that was passed; what is still in memory is not read again.
+    pub(crate) fn back(&mut self, position: u64) {
+        let passed =
+            self.position.checked_sub(position).and_then(|bytes| usize::try_from(bytes).ok());
+        match passed.and_then(|passed| self.start.checked_sub(passed)) {
+            Some(start) => {
+                self.start = start;
+                self.position = position;
+            }
+            None => self.jump(position),
+        }
+    }
+
     /// Goes to another position.
     pub(crate) fn jump(&mut self, position: u64) {
         self.forget();

@@ -26,6 +26,40 @@ fn a_step_begins_and_ends_in_the_middle_of_a_frame() {
 }
 
 #[test]
+fn a_header_that_leads_astray_costs_no_more_than_its_frame() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..9, 96);
+    // The length of the second frame: it would end in the middle of the fourth, or at the end of it.
+    for length in [2 * FRAME, 3 * FRAME - 48] {
+        let length = u32::try_from(length).unwrap().to_le_bytes();
+        world.damage(&name(0), position(1) + 4, &length);
+        let found = read(&mut world.tail(5), log.durable());
+        let lost = vec![(offsets(10..20), Cause::Lost)];
+        assert_eq!(found, ((5..10).chain(20..90).collect(), lost));
+        for from in [25, 35, 45, 85] {
+            let found = read(&mut world.tail(from), log.durable());
+            assert_eq!(found, ((from..90).collect(), vec![]));
+        }
+    }
+}
+
+#[test]
+fn going_back_within_what_was_lent_reads_nothing_again() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    let mut tail = world.tail(12);
+    for from in [12, 15, 19, 14] {
+        tail.seek(Offset::new(from));
+        assert!(tail.cursor.is_some() || from == 12);
+        let Step::Frame(frame) = tail.next(log.durable()).unwrap() else { panic!("no frame") };
+        assert_eq!((frame.base.get(), u64::from(frame.count)), (from, 20 - from));
+    }
+    assert_eq!(read(&mut tail, log.durable()), ((20..30).collect(), vec![]));
+}
+
+#[test]
 fn what_is_behind_the_durable_offset_is_not_read() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);
