@@ -198,6 +198,10 @@ pub const BACKOFF_BASE_SLOW: Duration = Duration::from_secs(1);
 /// that a wrong endpoint is not asked about each event of a backlog.
 pub const REFUSALS_BEFORE_SLOW: u32 = 32;
 
+/// Parts of calls that a refused stream may have waiting before it stops trying others. They are
+/// positions without payload; only a success among them or the others shows who is at fault.
+pub const REFUSED_PARTS_MAX: usize = 64;
+
 /// How often a single refused event is tried again.
 pub const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -24,7 +24,9 @@ use self::backoff::Backoff;
 use self::health::Condition;
 use self::size::CallSize;
 use self::window::Window;
-use crate::limits::{BACKOFF_BASE, BACKOFF_BASE_SLOW, DELIVERED_RANGES_MAX, REFUSED_EVENTS_MAX};
+use crate::limits::{
+    BACKOFF_BASE, BACKOFF_BASE_SLOW, DELIVERED_RANGES_MAX, REFUSED_EVENTS_MAX, REFUSED_PARTS_MAX,
+};
 use crate::offsets::Progress;
 use crate::router::aggregate::Span;
 use crate::router::batch::Batch;
@@ -312,7 +314,9 @@ impl Uploader {
         let unsettled = self.unsettled();
         let aside = self.waiting.len() - unsettled;
         let held_up = if self.overlap.ordered { self.waiting.len() } else { unsettled };
-        self.flights.len() + held_up < self.overlap.in_flight_max
+        let parts_max =
+            if self.is_refused() { REFUSED_PARTS_MAX } else { self.overlap.in_flight_max };
+        self.flights.len() + held_up < parts_max
             && !(self.overlap.ordered && held_up > 0)
             && aside < REFUSED_EVENTS_MAX
             // Events between ranges that were delivered before a restart only close gaps.

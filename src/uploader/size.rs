@@ -40,18 +40,22 @@ impl CallSize {
 
     /// A call of so many bytes was not answered in time.
     pub(crate) fn timed_out(&mut self, bytes: usize) {
-        self.patience = self.halved(bytes);
+        self.patience = self.smaller_than(bytes);
     }
 
     /// A call of so many bytes was too large. Returns whether calls can become smaller for it.
     pub(crate) fn too_large(&mut self, bytes: usize) -> bool {
         self.successes = 0;
-        self.ceiling = self.halved(bytes);
+        self.ceiling = self.smaller_than(bytes);
         self.ceiling < bytes
     }
 
-    fn halved(&self, bytes: usize) -> usize {
-        (self.limit().min(bytes) / 2).max(CALL_BYTES_FLOOR.min(self.max))
+    /// The next smaller limit. Of several calls in flight at once only the first lowers it.
+    fn smaller_than(&self, bytes: usize) -> usize {
+        if bytes > self.limit() {
+            return self.limit();
+        }
+        (bytes / 2).max(CALL_BYTES_FLOOR.min(self.max))
     }
 }
 
@@ -80,6 +84,8 @@ mod tests {
     fn a_size_refusal_is_remembered_and_probed_again_after_many_calls() {
         let mut size = CallSize::new(MAX);
         assert!(size.too_large(3_000_000));
+        assert_eq!(size.limit(), 1_500_000);
+        assert!(size.too_large(3_000_000), "another one of the same time");
         assert_eq!(size.limit(), 1_500_000);
         for _ in 1..CALLS_BEFORE_SIZE_PROBE {
             size.succeeded();

@@ -1,1 +1,415 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
+use proptest::prelude::*;
+use standpipe_wal::Offset;
+
+use super::attempt::Answer;
+use super::*;
+use crate::limits::{REFUSALS_BEFORE_SLOW, REFUSED_RETRY_INTERVAL};
+use crate::router::aggregate::Packed;
+use crate::sink::{Failure, Fate};
+
+/// Records of one event each, of this size.
+const RECORD_BYTES: usize = 10_000;
+const CALL_BYTES: usize = 400_000;
+
+/// A log of one-event records, an uploader, and a destination that the test plays.
+struct World {
+    uploader: Uploader,
+    status: Arc<StreamStatus>,
+    now: Instant,
+    events: u64,
+    cursor: u64,
+    /// Calls in flight: what each holds.
+    calls: BTreeMap<u64, Vec<Span>>,
+    /// How often each event was confirmed.
+    confirmed: BTreeMap<u64, u32>,
+    sent: u64,
+}
+
+impl World {
+    fn new(events: u64, in_flight_max: usize, ordered: bool) -> Self {
+        let status = Arc::new(StreamStatus::default());
+        let condition =
+            Condition::new("s".parse().unwrap(), "sink".to_owned(), Arc::clone(&status));
+        let uploader = Uploader::new(
+            Overlap { in_flight_max, ordered },
+            CALL_BYTES,
+            Window::new(Offset::ZERO),
+            Backoff::new(Duration::from_secs(30), 1),
+            condition,
+            Arc::clone(&status),
+        );
+        Self {
+            uploader,
+            status,
+            now: Instant::now(),
+            events,
+            cursor: 0,
+            calls: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    /// Starts what can be started now. Returns when it would have to wait, and until when.
+    fn start(&mut self) -> Option<Instant> {
+        loop {
+            match self.uploader.next(self.now, self.cursor < self.events) {
+                Next::Fresh(id) => {
+                    let room = (self.uploader.call_bytes_max() / RECORD_BYTES).max(1) as u64;
+                    let end = (self.cursor + room).min(self.events);
+                    let ranges = [range(self.cursor, end)];
+                    self.cursor = end;
+                    self.send(id, &ranges);
+                }
+                Next::Again(id, batch) => self.send(id, &batch.ranges),
+                Next::Wait(until) => return until,
+            }
+        }
+    }
+
+    /// Packs as much as a call may hold; the rest goes back.
+    fn send(&mut self, id: u64, ranges: &[Range<Offset>]) {
+        let room = (self.uploader.call_bytes_max() / RECORD_BYTES).max(1);
+        let all = ranges.iter().flat_map(|range| range.start.get()..range.end.get());
+        let spans: Vec<Span> = all.clone().take(room).map(span).collect();
+        for span in &spans {
+            let times = self.confirmed.get(&span.start.get()).copied().unwrap_or(0);
+            assert_eq!(times, 0, "a confirmed record was sent again");
+        }
+        let rest = all.skip(room).map(|at| range(at, at + 1)).collect();
+        let packed = Packed { spans: spans.clone(), ..Packed::default() };
+        let mut read = Read { packed, rest, first_ms: Some(1), ..Read::default() };
+        self.sent += 1;
+        assert!(self.uploader.built(id, &mut read, self.now));
+        self.calls.insert(id, spans);
+    }
+
+    fn answer(&mut self, id: u64, answer: Answer) {
+        let spans = self.calls.remove(&id).unwrap();
+        if let Ok(fates) = &answer
+            && fates.len() == spans.len()
+        {
+            for (span, fate) in spans.iter().zip(fates) {
+                if *fate == Fate::Delivered {
+                    *self.confirmed.entry(span.start.get()).or_default() += 1;
+                }
+            }
+        }
+        self.uploader.answered(id, answer, self.now);
+        self.check();
+    }
+
+    /// The committed offset never passes an event that was not confirmed.
+    fn check(&self) {
+        let committed = self.uploader.window().committed().get();
+        let first_open = (0..self.events).find(|at| !self.confirmed.contains_key(at));
+        assert_eq!(committed, first_open.unwrap_or(self.events));
+        assert_eq!(self.status.committed.value(), committed);
+        assert_eq!(self.status.delivered_events.value(), self.confirmed.len() as u64);
+    }
+
+    /// Lets the destination answer every call at once until nothing is left to do, or so many calls
+    /// were made.
+    fn play(&mut self, calls_max: u64, mut destination: impl FnMut(&[Span]) -> Answer) {
+        let end = self.sent + calls_max;
+        while self.sent < end {
+            let until = self.start();
+            if let Some((&id, spans)) = self.calls.first_key_value() {
+                let answer = destination(spans);
+                self.answer(id, answer);
+            } else if let Some(until) = until {
+                self.now = self.now.max(until);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+fn range(start: u64, end: u64) -> Range<Offset> {
+    Offset::new(start)..Offset::new(end)
+}
+
+fn span(at: u64) -> Span {
+    let Range { start, end } = range(at, at + 1);
+    Span { start, end, bytes: RECORD_BYTES, payload_bytes: RECORD_BYTES }
+}
+
+fn delivered(spans: &[Span]) -> Answer {
+    Ok(vec![Fate::Delivered; spans.len()])
+}
+
+fn failed(trouble: Trouble) -> Answer {
+    Err(Failure { trouble, ambiguous: trouble == Trouble::TimedOut, message: "no".to_owned() })
+}
+
+fn retry() -> Fate {
+    Fate::Retry { trouble: Trouble::Throttled, code: "SlowDown".to_owned(), message: String::new() }
+}
+
+#[test]
+fn several_calls_are_in_flight_and_end_in_any_order() {
+    let mut world = World::new(200, 4, false);
+    assert_eq!(world.start(), None);
+    assert_eq!(world.calls.len(), 4);
+    for id in [2, 0, 3, 1] {
+        let answer = delivered(&world.calls[&id]);
+        world.answer(id, answer);
+    }
+    world.play(100, delivered);
+    assert_eq!(world.uploader.window().committed(), Offset::new(200));
+}
+
+#[test]
+fn only_failed_records_are_sent_again() {
+    let mut world = World::new(40, 4, false);
+    world.start();
+    let fates = (0..40).map(|at| if at % 3 == 0 { retry() } else { Fate::Delivered }).collect();
+    world.answer(0, Ok(fates));
+    assert_eq!(world.status.upload.state().state, "throttled");
+    let mut again = Vec::new();
+    world.play(1, |spans| {
+        again.extend(spans.iter().map(|span| span.start.get()));
+        delivered(spans)
+    });
+    assert_eq!(again, (0..40).filter(|at| at % 3 == 0).collect::<Vec<_>>());
+    assert_eq!(world.uploader.window().committed(), Offset::new(40));
+    assert_eq!(world.status.upload.state().state, "ok");
+    assert_eq!(world.status.retried.snapshot()["throttled"], 14);
+}
+
+#[test]
+fn during_an_outage_one_call_at_a_time_asks_and_pauses_grow() {
+    let mut world = World::new(1000, 4, false);
+    world.start();
+    for id in 0..4 {
+        world.answer(id, failed(Trouble::Unreachable));
+    }
+    assert!(world.uploader.is_out());
+    assert_eq!(world.uploader.failures, 1, "calls that failed together are one failure");
+    for probes in 2..12 {
+        let until = world.start().expect("a pause");
+        assert!(world.calls.is_empty());
+        world.now = until;
+        world.start();
+        assert_eq!(world.calls.len(), 1);
+        let id = *world.calls.keys().next().unwrap();
+        world.answer(id, failed(Trouble::Unreachable));
+        assert_eq!(world.uploader.failures, probes);
+    }
+    assert_eq!(world.status.upload.state().state, "unreachable");
+    world.play(1000, delivered);
+    assert_eq!(world.status.upload.state().state, "ok");
+    assert_eq!(world.uploader.window().committed(), Offset::new(1000));
+}
+
+#[test]
+fn unknown_outcomes_are_counted_as_possible_duplicates() {
+    let mut world = World::new(40, 1, false);
+    world.start();
+    world.answer(0, failed(Trouble::TimedOut));
+    assert_eq!(world.status.possible_duplicates.value(), 40);
+    assert_eq!(world.uploader.call_bytes_max(), CALL_BYTES / 2, "a time-out halves the calls");
+    world.play(10, |spans| {
+        assert!(spans.len() <= 20);
+        delivered(spans)
+    });
+    assert_eq!(world.uploader.window().committed(), Offset::new(40));
+}
+
+#[test]
+fn a_size_refusal_makes_calls_smaller_without_a_pause() {
+    let mut world = World::new(400, 4, false);
+    let started = world.now;
+    world.play(
+        1000,
+        |spans| {
+            if spans.len() > 11 { failed(Trouble::TooLarge) } else { delivered(spans) }
+        },
+    );
+    assert_eq!(world.uploader.window().committed(), Offset::new(400));
+    assert_eq!(world.now, started, "nothing had to wait");
+    assert_eq!(world.uploader.call_bytes_max(), CALL_BYTES / 4, "and it is remembered");
+}
+
+#[test]
+fn a_bad_event_is_found_and_holds_up_the_commit_alone() {
+    let bad = BTreeSet::from([17, 90]);
+    let mut world = World::new(400, 4, false);
+    let refuse = |spans: &[Span]| {
+        let hit = spans.iter().any(|span| bad.contains(&span.start.get()));
+        if hit { failed(Trouble::Refused) } else { delivered(spans) }
+    };
+    world.play(60, refuse);
+    assert_eq!(world.confirmed.len(), 398, "every other event is delivered");
+    assert_eq!(world.uploader.window().committed(), Offset::new(17));
+    assert_eq!(world.status.upload.state().state, "refused");
+    // From here on only the two are tried, and not often.
+    let (sent, before) = (world.sent, world.now);
+    world.play(20, refuse);
+    assert_eq!(world.sent, sent + 20);
+    assert!(world.now - before >= REFUSED_RETRY_INTERVAL / 2 * 9);
+    world.play(10, delivered);
+    assert_eq!(world.uploader.window().committed(), Offset::new(400));
+    assert_eq!(world.status.upload.state().state, "ok");
+}
+
+#[test]
+fn a_destination_that_refuses_everything_is_not_asked_about_every_event() {
+    let mut world = World::new(10_000, 4, false);
+    let started = world.now;
+    world.play(300, |_| failed(Trouble::Refused));
+    assert!(world.confirmed.is_empty());
+    assert!(world.cursor < 4000, "the backlog stays in the log: {}", world.cursor);
+    assert_eq!(world.status.upload.state().state, "refused");
+    let calls_without_pause = u64::from(REFUSALS_BEFORE_SLOW);
+    assert!(world.now - started > Duration::from_secs(300 - calls_without_pause), "asked slowly");
+    world.play(10_000, delivered);
+    assert_eq!(world.uploader.window().committed(), Offset::new(10_000));
+}
+
+#[test]
+fn many_bad_events_in_a_row_do_not_stop_the_stream() {
+    let mut world = World::new(1000, 4, false);
+    world.play(5000, |spans| {
+        let hit = spans.iter().any(|span| (100..200).contains(&span.start.get()));
+        if hit { failed(Trouble::Refused) } else { delivered(spans) }
+    });
+    assert_eq!(world.confirmed.len(), 900);
+    assert_eq!(world.uploader.window().committed(), Offset::new(100));
+}
+
+#[test]
+fn refused_records_are_isolated_and_the_rest_goes_on() {
+    let mut world = World::new(100, 2, false);
+    let refuse = |spans: &[Span]| {
+        let fate = |span: &Span| {
+            let code = "Bad".to_owned();
+            if span.start.get() == 5 {
+                Fate::Refused { code, message: String::new() }
+            } else {
+                Fate::Delivered
+            }
+        };
+        Ok(spans.iter().map(fate).collect())
+    };
+    world.play(20, refuse);
+    assert_eq!(world.confirmed.len(), 99);
+    assert_eq!(world.uploader.window().committed(), Offset::new(5));
+    assert_eq!(world.status.upload.state().state, "refused");
+}
+
+#[test]
+fn what_is_missing_is_passed_with_its_reason_and_what_was_delivered_before_stays() {
+    let mut world = World::new(10, 4, false);
+    let Next::Fresh(id) = world.uploader.next(world.now, true) else { panic!("events wait") };
+    let mut read = Read {
+        packed: Packed { spans: (4..10).map(span).collect(), ..Packed::default() },
+        missing: vec![(range(0, 4), crate::offsets::Reason::Lost)],
+        first_ms: Some(1),
+        ..Read::default()
+    };
+    assert!(world.uploader.built(id, &mut read, world.now));
+    assert_eq!(world.uploader.window().committed(), Offset::new(4));
+    assert_eq!(world.status.unconfirmed.snapshot()["lost"], 4);
+    world.uploader.answered(id, Ok(vec![Fate::Delivered; 6]), world.now);
+    assert_eq!(world.uploader.window().committed(), Offset::new(10));
+}
+
+#[test]
+fn trouble_with_the_log_is_a_state_and_ends() {
+    let mut world = World::new(10, 4, false);
+    let Next::Fresh(id) = world.uploader.next(world.now, true) else { panic!("events wait") };
+    world.uploader.unreadable(id, "no such device", world.now);
+    assert_eq!(world.status.upload.state().state, "failing");
+    world.play(10, delivered);
+    assert_eq!(world.uploader.window().committed(), Offset::new(10));
+    assert_eq!(world.status.upload.state().state, "ok");
+}
+
+/// How the destination answers one call.
+#[derive(Clone, Debug)]
+enum Script {
+    /// Fates by record, repeated as needed: 0 delivered, 1 again, 2 refused.
+    Fates(Vec<u8>),
+    Whole(u8),
+    WrongCount(usize),
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    prop_oneof![
+        4 => proptest::collection::vec(prop_oneof![4 => Just(0), 2 => Just(1), 1 => Just(2)], 1..12)
+            .prop_map(Script::Fates),
+        2 => (0..8_u8).prop_map(Script::Whole),
+        1 => (0..50_usize).prop_map(Script::WrongCount),
+    ]
+}
+
+fn play_script(script: &Script, spans: &[Span]) -> Answer {
+    let refused = || Fate::Refused { code: "Bad".to_owned(), message: String::new() };
+    match script {
+        Script::Fates(fates) => Ok(spans
+            .iter()
+            .zip(fates.iter().cycle())
+            .map(|(_, fate)| match fate {
+                0 => Fate::Delivered,
+                1 => retry(),
+                _ => refused(),
+            })
+            .collect()),
+        Script::Whole(which) => failed(match which {
+            0 => Trouble::Throttled,
+            1 => Trouble::Missing,
+            2 => Trouble::Denied,
+            3 => Trouble::Unreachable,
+            4 => Trouble::TimedOut,
+            5 => Trouble::Faulty,
+            6 => Trouble::TooLarge,
+            _ => Trouble::Refused,
+        }),
+        Script::WrongCount(count) if *count != spans.len() => Ok(vec![Fate::Delivered; *count]),
+        Script::WrongCount(_) => failed(Trouble::Faulty),
+    }
+}
+
+proptest! {
+    /// Whatever a destination answers and in whatever order: no confirmed record is sent again, the
+    /// commit passes no gap (both checked at every step), and once the destination is well again
+    /// everything is delivered.
+    #[test]
+    fn every_pattern_of_failures_ends_with_everything_delivered_once(
+        scripts in proptest::collection::vec((script(), any::<prop::sample::Index>()), 0..60),
+        in_flight_max in 1..5_usize,
+        ordered in any::<bool>(),
+        events in 1..300_u64,
+    ) {
+        let mut world = World::new(events, in_flight_max, ordered);
+        for (script, which) in &scripts {
+            let until = world.start();
+            let slots = if ordered { 1 } else { in_flight_max };
+            prop_assert!(world.calls.len() <= slots);
+            if world.calls.is_empty() {
+                match until {
+                    Some(until) => world.now = world.now.max(until),
+                    None => break,
+                }
+                continue;
+            }
+            let id = *which.get(&world.calls.keys().copied().collect::<Vec<_>>());
+            if ordered {
+                let first = world.calls[&id][0].start.get();
+                prop_assert_eq!(first, world.uploader.window().committed().get());
+            }
+            let answer = play_script(script, &world.calls[&id]);
+            world.answer(id, answer);
+        }
+        world.play(100_000, delivered);
+        prop_assert_eq!(world.uploader.window().committed().get(), events);
+        prop_assert_eq!(world.status.upload.state().state, "ok");
+        prop_assert!(world.uploader.is_idle());
+        prop_assert_eq!(world.uploader.unconfirmed_bytes(), 0);
+    }
+}
