@@ -238,10 +238,11 @@ async fn open_existing(config: &Config, fs: &dyn Fs, journal: &Journal) -> anyho
             tracing::warn!(directory = entry.name, "no stream has this name; left alone");
             continue;
         };
-        match journal.find_or_add(&name, config.stream(&name)) {
-            Ok(stream) => journal.open(stream).await,
-            Err(_) => tracing::error!(stream = %name, max = config.intake.streams_max,
-                "the log of this stream is not opened: raise intake.streams_max"),
+        if let Ok(stream) = journal.find_or_add(&name, config.stream(&name)) {
+            journal.open(stream).await;
+        } else {
+            tracing::error!(stream = %name, max = config.intake.streams_max,
+                "the log of this stream is not opened: raise intake.streams_max");
         }
     }
     Ok(())

@@ -31,7 +31,7 @@ pub(crate) struct Builder {
 #[derive(Debug)]
 pub(crate) enum Events {
     /// What the tail reads next, no further than here.
-    Fresh(Tail, Offset),
+    Fresh(Box<Tail>, Offset),
     /// What was read before.
     Again(Batch),
 }
@@ -40,7 +40,7 @@ pub(crate) enum Events {
 #[derive(Debug)]
 pub(crate) struct Built {
     /// The tail that was lent, where it still exists.
-    pub(crate) tail: Option<Tail>,
+    pub(crate) tail: Option<Box<Tail>>,
     /// The durable offset up to which new events were read.
     pub(crate) until: Durable,
     /// What was read.
@@ -87,7 +87,7 @@ impl Builder {
         until: Durable,
         limits: Limits,
         data_bytes: usize,
-    ) -> (Option<Tail>, Result<Read, standpipe_wal::error::Error>) {
+    ) -> (Option<Box<Tail>>, Result<Read, standpipe_wal::error::Error>) {
         let data = Vec::with_capacity(data_bytes);
         match events {
             Events::Fresh(mut tail, end) => {

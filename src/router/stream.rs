@@ -49,7 +49,7 @@ pub(super) struct Stream {
     uploader: Uploader,
     pending: Pending,
     /// Lent to the call that is being built from new events.
-    tail: Option<Tail>,
+    tail: Option<Box<Tail>>,
     /// The call that reads new events; the next one begins where it stops.
     reading: Option<u64>,
     calls: JoinSet<Done>,
@@ -61,7 +61,7 @@ pub(super) struct Stream {
 /// A step of a call that has ended.
 enum Done {
     /// The call was built.
-    Built(u64, Built),
+    Built(u64, Box<Built>),
     /// The call was answered.
     Answered(u64, Answer),
 }
@@ -205,7 +205,8 @@ impl Stream {
     fn build_fresh(&mut self, id: u64) {
         let cursor = self.pending.cursor();
         let mut tail = self.tail.take().unwrap_or_else(|| {
-            Tail::open(Arc::clone(&self.builder.fs), self.builder.dir.clone(), cursor)
+            let Builder { fs, dir, .. } = &self.builder;
+            Box::new(Tail::open(Arc::clone(fs), dir.clone(), cursor))
         });
         if tail.offset() != cursor {
             tail.seek(cursor);
@@ -225,7 +226,7 @@ impl Stream {
         let builder = self.builder.clone();
         let call_bytes_max = self.uploader.call_bytes_max();
         let building = builder.build(events, call_bytes_max, expected);
-        let task = self.calls.spawn(async move { Done::Built(id, building.await) });
+        let task = self.calls.spawn(async move { Done::Built(id, Box::new(building.await)) });
         self.tasks.insert(task.id(), id);
     }
 
@@ -250,7 +251,7 @@ impl Stream {
         match done {
             Ok((task, Done::Built(id, built))) => {
                 self.tasks.remove(&task);
-                self.built(id, built, now);
+                self.built(id, *built, now);
             }
             Ok((task, Done::Answered(id, answer))) => {
                 self.tasks.remove(&task);
@@ -283,7 +284,7 @@ impl Stream {
         };
         if fresh {
             let cursor = self.pending.cursor();
-            self.note_read(&read, tail.as_ref(), until, now);
+            self.note_read(&read, tail.as_deref(), until, now);
             self.tail = tail;
             if self.pending.cursor() == cursor {
                 let reason = format!("nothing is to be found at {cursor}, which is durable");
