@@ -161,10 +161,10 @@ async fn a_failed_sync_is_survived_unnoticed() {
     let door = setup.door("a");
     setup.submit(&door, events(0, 1, 10)).await.await.unwrap().unwrap();
     // The next operations are the write and the sync of the next round.
-    for step in 0..2 {
-        setup.fs.inject(Fault::Io, setup.fs.operations() + step, 1);
-        let range = setup.submit(&door, events(1 + 2 * step as u32, 2, 10)).await.await.unwrap();
-        assert_eq!(range.unwrap().end, Offset::new(3 + 2 * step));
+    for step in 0..2_u32 {
+        setup.fs.inject(Fault::Io, setup.fs.operations() + u64::from(step), 1);
+        let range = setup.submit(&door, events(1 + 2 * step, 2, 10)).await.await.unwrap();
+        assert_eq!(range.unwrap().end, Offset::new(u64::from(3 + 2 * step)));
     }
     let after = setup.fs.crash(Loss::EverythingUnsynced, 3);
     assert_eq!(stored(&after, "a", Offset::new(5)), [0, 1, 2, 3, 4]);
