@@ -260,12 +260,11 @@ impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let (mut state, verdict) = self.fs.begin(Kind::Read, &self.path);
         refuse(verdict)?;
-        let length = match verdict {
-            Verdict::Short => part(buffer.len(), &mut state.random).max(1),
-            Verdict::Go | Verdict::Fail(_) => buffer.len(),
-        };
-        let buffer = buffer.get_mut(..length).unwrap_or_default();
-        Ok(state.disk.file(self.id)?.read(buffer, position))
+        let read = state.disk.file(self.id)?.read(buffer, position);
+        match verdict {
+            Verdict::Short => Ok(part(read, &mut state.random).max(read.min(1))),
+            Verdict::Go | Verdict::Fail(_) => Ok(read),
+        }
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {

@@ -38,7 +38,7 @@ fn written(end: End) -> Written {
     let mut frames = Vec::new();
     for frame in 0..9 {
         let from = host.log(STREAM).next().get();
-        host.push(STREAM, &[20, 300 + 40 * frame, 0]);
+        host.push(STREAM, false, &[20, 300 + 40 * frame, 0]);
         host.sync(STREAM).unwrap();
         frames.push(from..host.log(STREAM).next().get());
     }

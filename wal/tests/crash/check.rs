@@ -7,13 +7,16 @@
 //! - Offsets are never given twice, no event is altered, moved or duplicated, and no loss is
 //!   reported where there is none.
 
+use std::path::Path;
+
 use standpipe_wal::Offset;
 use standpipe_wal::error::Error;
 use standpipe_wal::fs::sim::{Loss, SimFs};
+use standpipe_wal::inspect;
 use standpipe_wal::recovery::Recovery;
 use standpipe_wal::tail::Cause;
 
-use crate::host::{Found, Host, STREAMS, drain};
+use crate::host::{Found, Host, STREAMS, STREAMS_DIR, drain};
 use crate::ledger::Ledger;
 use crate::offset_twin::OffsetTwin;
 
@@ -41,6 +44,7 @@ pub(crate) fn check_found(
 
 /// Starts on what a crash left, and checks it.
 pub(crate) fn check_start(before: &Host, disk: &SimFs) -> Result<Host, String> {
+    check_looking(disk)?;
     let mut host = before.after_crash(disk);
     let on_disk = OffsetTwin::on(disk);
     for (durable, found) in before.committed.iter().zip(on_disk) {
@@ -49,6 +53,26 @@ pub(crate) fn check_start(before: &Host, disk: &SimFs) -> Result<Host, String> {
     let recoveries = host.start().map_err(|error| format!("cannot start: {error:?}"))?;
     check_started(&mut host, &recoveries, ReadErrors::Forbidden)?;
     Ok(host)
+}
+
+/// A command that looks works on whatever a crash left, and changes nothing.
+fn check_looking(disk: &SimFs) -> Result<(), String> {
+    let disk = disk.fork();
+    disk.clear_faults();
+    disk.record_trace();
+    let dir = Path::new(STREAMS_DIR);
+    let failed = |error: Error| format!("cannot look: {error:?}");
+    for stream in inspect::streams(&disk, dir).map_err(failed)? {
+        let report = inspect::stream(&disk, dir, &stream).map_err(failed)?;
+        inspect::backlog(&disk, dir, &stream, Offset::ZERO).map_err(failed)?;
+        if report.oldest > report.next || report.proven > report.next {
+            return Err(format!("looking says {report:?}"));
+        }
+    }
+    match disk.trace().iter().find(|operation| operation.kind.changes_the_disk()) {
+        None => Ok(()),
+        Some(operation) => Err(format!("looking did {operation:?}")),
+    }
 }
 
 /// Whether the disk may still be failing while the checks read.
@@ -89,8 +113,14 @@ fn check_offsets(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), 
              acknowledged"
         ));
     }
-    if !recovery.lost.is_empty() && !host.ledgers[stream].is_damaged() {
+    if host.ledgers[stream].is_damaged() {
+        return Ok(());
+    }
+    if !recovery.lost.is_empty() {
         return Err("events are called lost, but no durable byte was changed".to_owned());
+    }
+    if !recovery.set_aside.is_empty() || !recovery.strays.is_empty() {
+        return Err("the log takes its own files for a stranger's".to_owned());
     }
     Ok(())
 }
@@ -134,7 +164,8 @@ pub(crate) fn check_running(host: &Host) -> Result<(), String> {
 pub(crate) fn check_work(host: &mut Host) -> Result<(), String> {
     for round in 0..2_u64 {
         for stream in 0..STREAMS {
-            host.push(stream, &[10, 700]);
+            host.push(stream, true, &[10, 700]);
+            host.push(stream, false, &[300, 0]);
             host.sync(stream).map_err(|error| format!("stream {stream} cannot sync: {error:?}"))?;
         }
         check_running(host)?;

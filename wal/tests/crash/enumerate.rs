@@ -184,6 +184,12 @@ fn a_crash_soon_after_a_failed_write_or_sync() {
                             .map_err(|problem| problem + &host.last_operations())
                     });
                 }
+                // What a failed sync left in the page cache looks like a file that is well.
+                tally.case(format!("{case}, killed, then power loss"), || {
+                    let disk = host.disk.crash(Loss::Process, number);
+                    check_crash(&host, &disk, Loss::EverythingUnsynced, number)
+                        .map_err(|problem| problem + &host.last_operations())
+                });
             }
         }
     }

@@ -21,8 +21,11 @@ use crate::script::{Random, Step};
 
 pub(crate) const STREAMS: usize = 2;
 const NAMES: [&str; STREAMS] = ["orders", "clicks"];
-const STREAMS_DIR: &str = "/data/streams";
+pub(crate) const STREAMS_DIR: &str = "/data/streams";
 const POOL_DIR: &str = "/data/pool";
+
+/// How raw payloads begin.
+const RAW: &str = "raw";
 
 /// Room for a header and a few events, so that segments are filled every few steps.
 pub(crate) const SEGMENT_BYTES: u64 = 4096 + 4096;
@@ -166,7 +169,7 @@ impl Host {
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Push { stream, sizes } => self.push(*stream, sizes),
+            Step::Push { stream, raw, sizes } => self.push(*stream, *raw, sizes),
             Step::Sync { stream } => drop(self.sync(*stream)),
             Step::Read { stream } => self.read_on(*stream)?,
             Step::Commit { behind } => drop(self.commit(*behind)),
@@ -180,9 +183,9 @@ impl Host {
         Ok(())
     }
 
-    pub(crate) fn push(&mut self, stream: usize, sizes: &[usize]) {
-        let payloads: Vec<_> = sizes.iter().map(|size| self.payload(*size)).collect();
-        let mut run = Events::with_capacity(64, Flags::default());
+    pub(crate) fn push(&mut self, stream: usize, raw: bool, sizes: &[usize]) {
+        let payloads: Vec<_> = sizes.iter().map(|size| self.payload(raw, *size)).collect();
+        let mut run = Events::with_capacity(64, Flags { raw });
         for payload in &payloads {
             run.push(payload);
         }
@@ -191,11 +194,12 @@ impl Host {
         self.ledgers[stream].pushed(offsets, payloads);
     }
 
-    /// No two payloads are equal, and each says which one it is.
-    fn payload(&mut self, size: usize) -> Vec<u8> {
+    /// No two payloads are equal, and each says which one it is, and of what kind.
+    fn payload(&mut self, raw: bool, size: usize) -> Vec<u8> {
         self.serial += 1;
         let letter = b'a' + (self.serial % 26) as u8;
-        let mut payload = format!("{:06}", self.serial).into_bytes();
+        let mut payload =
+            format!("{}{:06}", if raw { RAW } else { "line" }, self.serial).into_bytes();
         payload.resize(payload.len() + size, letter);
         payload
     }
@@ -315,6 +319,7 @@ pub(crate) fn drain(tail: &mut Tail, until: Offset) -> Result<Vec<Found>, Error>
                 assert_eq!(frame.base, at, "a frame begins where the reader stands");
                 let before = found.len();
                 for (offset, payload) in (frame.base.get()..).zip(events::iter(frame.body)) {
+                    assert_eq!(payload.starts_with(RAW.as_bytes()), frame.flags.raw);
                     found.push(Found::Event(offset, payload.to_vec()));
                 }
                 assert_eq!(found.len() - before, frame.count as usize);

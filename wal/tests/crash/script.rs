@@ -21,8 +21,9 @@ impl Random {
 /// One thing that the host does. Streams are named by their index.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Hand events of these sizes to a stream's log; nothing is written yet.
-    Push { stream: usize, sizes: Vec<usize> },
+    /// Hand events of these sizes to a stream's log; nothing is written yet. Raw events and others
+    /// cannot share a frame.
+    Push { stream: usize, raw: bool, sizes: Vec<usize> },
     /// Make them durable and acknowledge them.
     Sync { stream: usize },
     /// Read on, up to the durable offset.
@@ -42,9 +43,11 @@ pub(crate) fn script(seed: u64) -> Vec<Step> {
     let mut random = Random(seed);
     let mut steps = Vec::new();
     for round in 0..14 {
-        let stream = usize::from(round % 4 == 3);
-        for _ in 0..=random.below(2) {
-            steps.push(Step::Push { stream, sizes: sizes(&mut random) });
+        // The second stream takes over files that the first one has used, and the other way round.
+        let stream = usize::from(matches!(round, 3 | 6 | 9 | 10));
+        for _ in 0..=random.below(3) {
+            let raw = random.below(2) == 1;
+            steps.push(Step::Push { stream, raw, sizes: sizes(&mut random) });
         }
         steps.push(Step::Sync { stream });
         steps.push(Step::Read { stream });
@@ -52,7 +55,10 @@ pub(crate) fn script(seed: u64) -> Vec<Step> {
             3 | 5 | 8 => steps.push(Step::Commit { behind: random.below(3) }),
             6 => steps.push(Step::Restart),
             7 => steps.extend([Step::Commit { behind: 0 }, Step::RollIdle { stream: 0 }]),
-            9 => steps.extend([Step::Commit { behind: 0 }, Step::Push { stream, sizes: vec![7] }]),
+            9 => {
+                steps.push(Step::Commit { behind: 0 });
+                steps.push(Step::Push { stream, raw: false, sizes: vec![7] });
+            }
             10 => steps.push(Step::Die),
             12 => steps.extend([Step::RollIdle { stream: 1 }, Step::Commit { behind: 1 }]),
             _ => {}
