@@ -273,3 +273,10 @@ pub const OPENED_QUEUE_MAX: usize = 64;
 
 /// How often the free space of the file system is looked at.
 pub const FREE_SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a call whose body has this size may take: it grows with the body, so that a slow link
+/// is not mistaken for a dead one.
+pub fn attempt_timeout(body_bytes: usize) -> Duration {
+    let transfer = body_bytes as u64 / ATTEMPT_BYTES_PER_SECOND_MIN;
+    ATTEMPT_TIMEOUT_BASE + Duration::from_secs(transfer)
+}

@@ -1,7 +1,7 @@
 //! Sinks: where events go. One file per kind.
 //!
 //! A sink takes the records of one call and says what became of each. It sees bytes only: retries,
-//! order, pace and commit live in [`crate::uploader`], once for all sinks.
+//! order, pace and commit live in the uploader, once for all sinks.
 
 pub mod file;
 pub mod firehose;

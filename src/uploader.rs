@@ -388,5 +388,4 @@ fn payload_bytes(spans: &[Span]) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "uploader/tests.rs"]
 mod tests;

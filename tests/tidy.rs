@@ -74,7 +74,8 @@ const ARROWS: [(&str, &[&str]); 5] = [
 
 /// Whether a text names this module of the crate, and not another one that begins like it.
 fn names_module(text: &str, module: &str) -> bool {
-    let mut rests = text.split(&format!("crate::{module}")).skip(1);
+    let path = format!("crate::{module}");
+    let mut rests = text.split(&path).skip(1);
     rests.any(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
 }
 

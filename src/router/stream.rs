@@ -21,7 +21,7 @@ use super::tail::Read;
 use super::{Commits, Task};
 use crate::config::StreamConfig;
 use crate::journal::Durable;
-use crate::limits::PAUSED_STATUS_INTERVAL;
+use crate::limits::{PAUSED_STATUS_INTERVAL, attempt_timeout};
 use crate::offsets::{Key, Progress};
 use crate::sink::{Call, Failure, Trouble};
 use crate::status::StreamStatus;
@@ -235,7 +235,7 @@ impl Stream {
         let sink = Arc::clone(&self.builder.sink);
         let records = read.packed.records;
         let body_bytes = sink.encoded_bytes(records.data.len(), records.len());
-        let timeout = attempt::timeout(body_bytes.max(records.data.len()));
+        let timeout = attempt_timeout(body_bytes.max(records.data.len()));
         let call = Call { destination: Arc::clone(&self.destination), records, timeout };
         debug!(stream = %self.key.stream, batch = id, records = call.records.len(), "call begins");
         let task = self.calls.spawn(async move {

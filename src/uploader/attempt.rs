@@ -1,19 +1,10 @@
 //! One attempt: a call, its answer, and which record each part of the answer belongs to.
 
-use std::time::Duration;
-
-use crate::limits::{ATTEMPT_BYTES_PER_SECOND_MIN, ATTEMPT_TIMEOUT_BASE};
 use crate::router::aggregate::Span;
 use crate::sink::{Call, Failure, Fate, Sink, Trouble};
 
 /// What an attempt came to: one fate per record, or why there is none.
 pub(crate) type Answer = Result<Vec<Fate>, Failure>;
-
-/// How long a call whose body has this size may take.
-pub(crate) fn timeout(body_bytes: usize) -> Duration {
-    let transfer = body_bytes as u64 / ATTEMPT_BYTES_PER_SECOND_MIN;
-    ATTEMPT_TIMEOUT_BASE + Duration::from_secs(transfer)
-}
 
 /// Makes a call and gives up on it in time, whatever the sink does.
 pub(crate) async fn attempt(sink: &dyn Sink, call: Call) -> Answer {
@@ -76,6 +67,9 @@ fn sentence(code: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crate::limits::{ATTEMPT_TIMEOUT_BASE, attempt_timeout};
     use standpipe_wal::Offset;
 
     use super::*;
@@ -120,7 +114,7 @@ mod tests {
 
     #[test]
     fn larger_bodies_have_more_time() {
-        assert_eq!(timeout(0), ATTEMPT_TIMEOUT_BASE);
-        assert_eq!(timeout(64 * 1024 * 30), ATTEMPT_TIMEOUT_BASE + Duration::from_secs(30));
+        assert_eq!(attempt_timeout(0), ATTEMPT_TIMEOUT_BASE);
+        assert_eq!(attempt_timeout(64 * 1024 * 30), ATTEMPT_TIMEOUT_BASE + Duration::from_secs(30));
     }
 }

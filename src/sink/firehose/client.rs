@@ -18,9 +18,9 @@ use super::body;
 use super::options::{Credentials, Options};
 use crate::limits::{
     CLIENT_TIMEOUT_EXTRA, CONNECTION_IDLE_MAX, FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORDS_MAX,
+    attempt_timeout,
 };
 use crate::sink::{Failure, Trouble};
-use crate::uploader::attempt;
 
 /// Where an endpoint of one's own is, for the signature, if nobody says.
 const REGION_OF_NO_IMPORTANCE: &str = "us-east-1";
@@ -76,7 +76,7 @@ fn behavior() -> BehaviorVersion {
 /// for long.
 fn harden(builder: Builder, connect_timeout: Duration) -> Builder {
     let largest = body::bytes_max(FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORDS_MAX);
-    let attempt_timeout = attempt::timeout(largest) + CLIENT_TIMEOUT_EXTRA;
+    let attempt_timeout = attempt_timeout(largest) + CLIENT_TIMEOUT_EXTRA;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(connect_timeout)
         .operation_attempt_timeout(attempt_timeout)
