@@ -8,9 +8,13 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The program, without anything that the environment of the test may say.
 fn standpipe(args: &[&str]) -> Command {
@@ -158,4 +162,147 @@ fn looking_at_an_empty_data_directory_leaves_it_empty() {
     let missing = format!("{path}/none");
     let error = fail(&mut standpipe(&["wal", "stat", "--data-dir", &missing]), 1);
     assert!(error.contains("no data directory"), "{error}");
+}
+
+/// An agent in a process of its own; killed when the test ends.
+struct Agent {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Agent {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, stdout }
+    }
+
+    /// Everything below `dir`, a free port instead of the usual one. Returns when it listens.
+    fn local(dir: &Path) -> Self {
+        let mut agent = Self::start(run_local(dir));
+        assert!(agent.stdout.any(|line| line.unwrap().starts_with("Send an event")));
+        agent
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).unwrap();
+    }
+
+    #[track_caller]
+    fn end(mut self, code: i32) {
+        assert_eq!(self.child.wait().unwrap().code(), Some(code));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill().is_err();
+        self.child.wait().unwrap();
+    }
+}
+
+fn run_local(dir: &Path) -> Command {
+    let mut command = standpipe(&["run", "--log", "error", "--local", dir.to_str().unwrap()]);
+    command.env("STANDPIPE_SOURCE__1__LISTEN", "127.0.0.1:0");
+    command
+}
+
+fn send(socket: &Path, stream: &str, lines: &str) {
+    let to = format!("unix://{}", socket.display());
+    let mut command = standpipe(&["send", "--quiet", stream, "--to", &to]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn stat(args: &[&str]) -> serde_json::Value {
+    let args = [&["wal", "stat", "--json"], args].concat();
+    serde_json::from_str(&succeed(&mut standpipe(&args))).unwrap()
+}
+
+#[test]
+fn the_embedded_default_delivers_and_is_looked_at_without_a_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let agent = Agent::local(dir.path());
+    send(&dir.path().join("standpipe.sock"), "orders", "one\ntwo\nthree\n");
+
+    let report = stat(&["--local", path]);
+    assert_eq!((&report["running"], &report["agent"]), (&true.into(), &"running".into()));
+    assert_eq!(report["streams"][0]["durable"], 3);
+    let shown = succeed(&mut standpipe(&["wal", "stat", "--local", path]));
+    assert!(shown.starts_with(&format!("agent running (process {})", agent.child.id())), "{shown}");
+    let refused = fail(&mut run_local(dir.path()), 1);
+    assert!(refused.contains("in use by another process"), "{refused}");
+
+    // A stop delivers what is left.
+    agent.signal(Signal::TERM);
+    agent.end(0);
+    let before = fingerprint(dir.path());
+    let report = stat(&["--local", path, "orders"]);
+    assert_eq!((&report["running"], &report["agent"]), (&false.into(), &"stopped".into()));
+    let stream = &report["streams"][0];
+    assert_eq!((&stream["next"], &stream["committed"]), (&3.into(), &3.into()), "{report}");
+    assert_eq!((&stream["backlog_events"], &stream["state"]), (&0.into(), &"stopped".into()));
+    assert_eq!(fingerprint(dir.path()), before);
+    let delivered: Vec<_> = before
+        .iter()
+        .filter(|(path, _)| path.starts_with(dir.path().join("delivered/orders")))
+        .flat_map(|(_, (bytes, ..))| bytes)
+        .copied()
+        .collect();
+    assert_eq!(text(&delivered), "one\ntwo\nthree\n");
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // A destination that takes the call and never answers, and a stop that would wait for it.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "data_dir = \"{dir}/data\"\n[upload]\ndrain_timeout = \"1h\"\n\
+         [[source]]\nkind = \"unix\"\npath = \"{dir}/socket\"\n\
+         [sink.firehose]\ncredentials = \"local\"\nendpoint_url = \"http://{address}\"\n\
+         [stream.default]\nlinger = \"0s\"\n",
+        dir = dir.path().display(),
+        address = silent.local_addr().unwrap(),
+    );
+    let file = write(dir.path(), "standpipe.toml", &config);
+    let mut command = standpipe(&["run", "--log-format", "json", "--config", &file]);
+    command.stderr(Stdio::piped());
+    let mut agent = Agent::start(command);
+    let listening = agent.stdout.next().unwrap().unwrap();
+    assert_eq!(listening, format!("listening on unix://{}/socket", dir.path().display()));
+    send(&dir.path().join("socket"), "orders", "one\n");
+    let _call = silent.accept().unwrap();
+
+    agent.signal(Signal::INT);
+    let mut log = BufReader::new(agent.child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.unwrap().contains("\"message\":\"stopping\"")));
+    agent.signal(Signal::TERM);
+    assert!(log.any(|line| line.unwrap().starts_with("error: SIGTERM came while")));
+    agent.end(1);
+    let report = stat(&["--config", &file]);
+    assert_eq!(report["agent"], "stopped");
+    assert_eq!(report["streams"][0]["backlog_events"], 1, "{report}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = run_local(dir.path());
+    let error = fail(command.env("STANDPIPE_SOURCE__1__LISTEN", &address), 1);
+    assert!(error.contains(&address) && error.contains("STANDPIPE_SOURCE__1__LISTEN"), "{error}");
+}
+
+#[test]
+fn the_demo_shows_that_every_acknowledged_event_arrives() {
+    let shown = succeed(&mut standpipe(&["demo", "--events", "4000"]));
+    assert!(shown.contains("read 4,000 of 4,000 acknowledged events"), "{shown}");
+    assert!(shown.contains("Every acknowledged event arrived"), "{shown}");
+    let dir = shown.split("everything below ").nth(1).unwrap().lines().next().unwrap();
+    assert!(!Path::new(dir).exists(), "it cleans up");
 }

@@ -74,9 +74,8 @@ impl Process {
 
     /// SIGTERM, and what it answers to that.
     pub(super) fn stop(mut self) -> anyhow::Result<ExitStatus> {
-        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let process = process.context("the agent's process has no number")?;
-        kill_process(process, Signal::TERM).context("send SIGTERM to the agent")?;
+        kill_process(Pid::from_child(&self.child), Signal::TERM)
+            .context("send SIGTERM to the agent")?;
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {

@@ -13,6 +13,10 @@ use crate::agent::Agent;
 use crate::cli::output;
 use crate::config::{self, Config};
 
+/// The usual port is fixed, so that a newcomer can be told it; two of these need two.
+const START_HELP: &str = "start the agent (where its port is taken, set \
+                          STANDPIPE_SOURCE__1__LISTEN=127.0.0.1:0 for any free one)";
+
 /// Both agents, running.
 pub(super) struct Local {
     pub(super) agent: Agent,
@@ -47,7 +51,7 @@ pub(super) async fn start(dir: &Path, file: Option<&Path>) -> anyhow::Result<Loc
         .context("start the built-in Firehose endpoint")?;
     let endpoint = firehose.addresses().first().context("the endpoint has no address")?.clone();
     let started = match agent_config(&dir, file, &endpoint) {
-        Ok(config) => Agent::start(config, Arc::new(RealFs)).await,
+        Ok(config) => Agent::start(config, Arc::new(RealFs)).await.context(START_HELP),
         Err(error) => Err(error),
     };
     let agent = match started {
