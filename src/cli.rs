@@ -41,7 +41,6 @@ enum Command {
     Send(send::Args),
     /// Show with counts that nothing acknowledged is lost, though the agent is killed
     Demo(demo::Args),
-    Send(send::Args),
     /// Show and check the configuration
     Check(check::Args),
     /// Look into the log
@@ -88,7 +87,6 @@ impl Command {
             Self::Run(args) => run::run(&args),
             Self::Send(args) => send::run(&args),
             Self::Demo(args) => demo::run(&args),
-            Self::Send(args) => send::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Wal(command) => wal::run(&command),
         }

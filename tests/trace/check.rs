@@ -143,8 +143,8 @@ impl Disk {
     /// The file of this name, which it got now or had before the trace began.
     fn file(&mut self, path: &Path, named: Option<Span>) -> usize {
         *self.by_name.entry(path.to_owned()).or_insert_with(|| {
-            let names = vec![(path.to_owned(), named)];
-            self.files.push(File { names, ..File::default() });
+            let first = vec![(path.to_owned(), named)];
+            self.files.push(File { names: first, ..File::default() });
             self.files.len() - 1
         })
     }
