@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use standpipe_wal::lock::DirLock;
 
 /// The program, without anything that the environment of the test may say.
 fn standpipe(args: &[&str]) -> Command {
@@ -162,6 +163,47 @@ fn looking_at_an_empty_data_directory_leaves_it_empty() {
     let missing = format!("{path}/none");
     let error = fail(&mut standpipe(&["wal", "stat", "--data-dir", &missing]), 1);
     assert!(error.contains("no data directory"), "{error}");
+}
+
+#[test]
+fn an_agent_that_holds_the_lock_and_does_not_answer_is_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(DirLock::acquire(dir.path()).unwrap());
+    // Not while the lock is held: to open and close its file would give it up.
+    let before = fingerprint(dir.path());
+    let lock = DirLock::acquire(dir.path()).unwrap();
+    let path = dir.path().to_str().unwrap();
+    let report = stat(&["--data-dir", path]);
+    assert_eq!((&report["running"], &report["agent"]), (&false.into(), &"starting".into()));
+    let shown = succeed(&mut standpipe(&["wal", "stat", "--data-dir", path]));
+    let expected = format!("agent starting or stopping (process {})", std::process::id());
+    assert!(shown.starts_with(&expected), "{shown}");
+    drop(lock);
+    assert_eq!(fingerprint(dir.path()), before);
+    assert_eq!(stat(&["--data-dir", path])["agent"], "stopped");
+}
+
+#[test]
+fn offsets_that_cannot_be_read_are_said_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let agent = Agent::local(dir.path());
+    send(&dir.path().join("standpipe.sock"), "orders", "one\ntwo\n");
+    agent.signal(Signal::TERM);
+    agent.end(0);
+    let store = dir.path().join("agent/offsets");
+    for (path, (bytes, ..)) in fingerprint(&store) {
+        if path.is_file() {
+            std::fs::write(path, vec![0xA5; bytes.len()]).unwrap();
+        }
+    }
+    let before = fingerprint(dir.path());
+    let report = stat(&["--local", path]);
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(note.contains("committed offsets cannot be read"), "{report}");
+    // An agent would deliver again what the log still holds, so that is the backlog.
+    assert_eq!(report["streams"][0]["next"], 2);
+    assert_eq!(fingerprint(dir.path()), before);
 }
 
 /// An agent in a process of its own; killed when the test ends.

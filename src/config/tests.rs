@@ -355,6 +355,15 @@ fn the_shipped_file_shows_the_defaults() {
 }
 
 #[test]
+fn the_shipped_file_and_the_defaults_fit_the_kinds_that_exist() {
+    let real = |text: &str| {
+        let (sources, sinks) = (crate::source::KINDS, crate::sink::KINDS);
+        resolve(&Inputs { sources, sinks, ..inputs(text, &[]) }).unwrap().config
+    };
+    assert_eq!(format!("{:?}", real(&uncommented())), format!("{:?}", real("")));
+}
+
+#[test]
 fn the_shipped_file_shows_every_key_that_has_a_default() {
     let effective = resolve(&inputs("", &[])).unwrap().effective;
     let effective = toml::Table::try_from(&effective).unwrap();

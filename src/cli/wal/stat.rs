@@ -55,6 +55,9 @@ struct Report<'a> {
     running: bool,
     agent: Agent,
     streams: &'a [Stat],
+    /// What could not be seen.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
@@ -68,11 +71,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         keep_one(&mut sight, name)?;
     }
     if args.json {
-        let Sight { agent, streams, .. } = &sight;
+        let Sight { agent, streams, notes, .. } = &sight;
         return output::print_json(&Report {
             running: *agent == Agent::Running,
             agent: *agent,
             streams,
+            notes,
         });
     }
     output::print(&render(&sight, &place, output::colors()))
