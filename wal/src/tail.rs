@@ -253,13 +253,7 @@ impl Tail {
         if cursor.segment.end.is_none() && (header.seal || header.end().min(until) > cursor.checked)
         {
             // A write that failed may have left frames here that were never acknowledged. If this is
-            // one of them, there is a later segment by now, or another one of this name.
-            let replaced = header.base == cursor.segment.id.base()
-                && !self.directory.is_still(&cursor.segment)?;
-            if replaced {
-                self.cursor = None;
-                return Ok(Move::Again);
-            }
+            // one of them, there is a later segment by now.
             let bound = self.directory.bound(&cursor.segment)?;
             if bound != Bound::Open {
                 return Ok(self.learn(bound));

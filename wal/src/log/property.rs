@@ -210,6 +210,7 @@ impl Model {
         let log = self.log.as_mut().unwrap();
         let synced = log.sync(1);
         let rolled = log.roll_idle(1);
+        let _trimmed = log.trim(Offset::new(self.committed), &[], 1).is_ok();
         self.disk.clear_faults();
         self.acknowledge();
         let log = self.log.as_mut().unwrap();
@@ -267,6 +268,26 @@ impl Model {
 
 fn tail(disk: &SimFs, from: u64) -> Tail {
     Tail::open(Arc::new(disk.clone()), "/streams/orders".into(), Offset::new(from))
+}
+
+/// A file whose old name may still be durable must not be written again: after a crash it would
+/// stand there with the header of another segment.
+#[test]
+fn a_file_is_not_pooled_before_it_is_durable_that_its_name_is_gone() {
+    let mut model = Model::new(1);
+    for _ in 0..8 {
+        model.push(10, 400, false);
+        model.step(&Act::Sync);
+    }
+    let pool = model.options.pool.clone().unwrap();
+    let log = model.log.as_mut().unwrap();
+    let second = log.segments[1].base;
+    model.disk.inject(Fault::Io, model.disk.operations() + 1, 1);
+    let failed = log.trim(second, &[], 1).unwrap_err();
+    assert!(failed.to_string().starts_with("cannot sync"), "{failed}");
+    assert_eq!((log.oldest(), pool.bytes()), (second, 0));
+    log.trim(log.segments[1].base, &[], 1).unwrap();
+    assert!(pool.bytes() > 0, "the next one is pooled");
 }
 
 proptest! {

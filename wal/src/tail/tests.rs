@@ -74,6 +74,19 @@ fn what_is_behind_the_durable_offset_is_not_read() {
 }
 
 #[test]
+fn what_was_read_ahead_is_read_again_when_it_is_written() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    let mut tail = world.tail(0);
+    for run in 0..6 {
+        write_tens(&mut log, run..run + 1, 96);
+        // Never up to date, so it keeps what it holds in memory.
+        let Step::Frame(frame) = tail.next(log.durable()).unwrap() else { panic!("no frame") };
+        assert_eq!(frame.base, Offset::new(run * 10));
+    }
+}
+
+#[test]
 fn damage_is_lost_to_the_event_and_reading_goes_on_behind_it() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);
@@ -87,6 +100,22 @@ fn damage_is_lost_to_the_event_and_reading_goes_on_behind_it() {
     let mut tail = world.tail(15);
     assert_eq!(read(&mut tail, Offset::new(18)), (vec![], vec![lost(15..18)]));
     assert_eq!(read(&mut tail, Offset::new(21)), (vec![20], vec![lost(18..20)]));
+}
+
+#[test]
+fn a_frame_that_stands_in_the_place_of_another_is_not_read_twice() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..5, 96);
+    let bytes = world.read(&name(0));
+    let at = |frame| usize::try_from(position(frame)).unwrap();
+    // Misdirected writes: one where a frame is expected, one where one is searched for.
+    for place in [1, 3] {
+        world.damage(&name(0), position(place), &bytes[at(0)..at(1)]);
+    }
+    world.damage(&name(0), position(2), &[0; 60]);
+    let expected = ((0..10).chain(40..50).collect(), vec![(offsets(10..40), Cause::Lost)]);
+    assert_eq!(read(&mut world.tail(0), log.durable()), expected);
 }
 
 #[test]
