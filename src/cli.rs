@@ -35,13 +35,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent
     Run(run::Args),
     /// Send lines from standard input and wait until each is durable
     Send(send::Args),
-    /// Show with counts that nothing acknowledged is lost, though the agent is killed
     Demo(demo::Args),
-    /// Show and check the configuration
     Check(check::Args),
     /// Look into the log
     #[command(subcommand)]

@@ -7,6 +7,8 @@ use super::{ConfigArgs, output};
 use crate::config::load::DEFAULT_FILE;
 use crate::config::raw::Raw;
 
+/// Show and check the configuration
+///
 /// Reads the configuration as `run` would, reports every mistake with its file, line and key, and
 /// prints the configuration with all defaults filled in.
 #[derive(Debug, clap::Args)]

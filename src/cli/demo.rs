@@ -28,6 +28,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Without any progress for this long something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Show with counts that nothing acknowledged is lost, though the agent is killed
+///
 /// Starts a real agent, feeds it over its socket, kills it with SIGKILL in the middle, starts it
 /// again, and shows that every acknowledged event was delivered and the log was trimmed.
 ///

@@ -18,9 +18,11 @@ pub(super) mod local;
 /// How long threads that only look (the size of a directory, a name in DNS) may hold up the end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs the agent until SIGTERM or SIGINT, which stop it in order: what was read is synced and
-/// acknowledged, what is left is delivered for up to `upload.drain_timeout`. A second signal ends
-/// it at once, which loses nothing that was acknowledged.
+/// Run the agent
+///
+/// SIGTERM and SIGINT stop it in order: what was read is synced and acknowledged, what is left is
+/// delivered for up to `upload.drain_timeout`. A second signal ends it at once, which loses nothing
+/// that was acknowledged.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Args {

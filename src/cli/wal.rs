@@ -5,7 +5,6 @@ mod stat;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Show each stream's offsets, backlog and state
     Stat(stat::Args),
 }
 

@@ -7,7 +7,7 @@ use super::super::table::{Align, Cell, Table};
 use super::super::{ConfigArgs, EXIT_CODES, human};
 use super::look::{self, Agent, Place, Sight};
 
-/// Shows each stream's offsets, backlog and state.
+/// Show each stream's offsets, backlog and state
 ///
 /// A running agent is asked; the log of a starting or stopped one is read from the disk, without
 /// writing anything. Offsets count events and name the first event not included.
