@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use standpipe_wal::Offset;
 use standpipe_wal::fs::Fs;
+use standpipe_wal::limits::READ_BYTES_MAX;
 use standpipe_wal::tail::Tail;
 use tokio::sync::watch;
 
@@ -62,8 +63,8 @@ impl Builder {
         // One event may be larger than the call limit of a stream in trouble.
         let data_bytes = call_bytes_max.max(record_bytes_max);
         let data_bytes = expected_bytes.map_or(data_bytes, |expected| data_bytes.min(expected));
-        let mut reserved =
-            self.memory.reserve(call_memory(self.sink.as_ref(), data_bytes, records_max)).await;
+        let bytes = call_memory(self.sink.as_ref(), data_bytes, records_max) + READ_BYTES_MAX;
+        let mut reserved = self.memory.reserve(bytes).await;
         let until = *self.durable.borrow();
         let limits = Limits {
             records_max,

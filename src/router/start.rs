@@ -1,5 +1,6 @@
 //! Where a stream's delivery begins, and with what.
 
+use standpipe_wal::limits::READ_BYTES_MAX;
 use standpipe_wal::{Offset, StreamName};
 use tracing::warn;
 
@@ -43,6 +44,7 @@ pub(super) fn call_bytes_max(sink: &dyn Sink, memory: &MemoryPool) -> usize {
     let mut bytes = limits.call_bytes_max;
     while bytes > CALL_BYTES_FLOOR
         && call_memory(sink, bytes.max(limits.record_bytes_max), limits.records_max)
+            + READ_BYTES_MAX
             > memory.capacity()
     {
         bytes /= 2;

@@ -64,7 +64,10 @@ pub(crate) fn read(
     }
     // Whatever comes next is waiting: no stream may hold a buffer or a trimmed file meanwhile.
     reader.tail.rest();
-    let Reader { packer, read, .. } = reader;
+    let Reader { packer, read, tail } = reader;
+    // A tail that has nothing to read holds no memory while the stream waits, however long.
+    let here = tail.offset();
+    tail.next(here)?;
     Ok(Read { packed: packer.finish(), ..read })
 }
 

@@ -1,0 +1,29 @@
+//! Delivery as a whole: a real log on a real disk, the router, the uploader, the sinks, and for
+//! Firehose the real AWS SDK against a fake of the service on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test: what it does not find is its failure"
+)]
+
+#[path = "support/fake_firehose.rs"]
+mod fake_firehose;
+#[path = "support/stream.rs"]
+mod stream;
+
+#[path = "delivery/failures.rs"]
+mod failures;
+#[path = "delivery/file.rs"]
+mod file;
+#[path = "delivery/limits.rs"]
+mod limits;
+#[path = "delivery/memory.rs"]
+mod memory;
+#[path = "delivery/refusals.rs"]
+mod refusals;
+#[path = "delivery/request.rs"]
+mod request;
+#[path = "delivery/restart.rs"]
+mod restart;
