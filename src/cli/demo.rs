@@ -271,11 +271,12 @@ impl Demo {
             ("MISSING", Align::Right),
             ("TWICE", Align::Right),
         ]);
-        let (mut present, mut problems) = (0, Vec::new());
+        let (mut present, mut cut, mut problems) = (0, 0, Vec::new());
         for ledger in &self.ledgers {
             let dir = local::delivered_dir(&self.dir).join(ledger.stream);
             let found = delivered::check(&dir, ledger)?;
             present += found.present;
+            cut += found.cut;
             table.row([
                 Cell::new(format!("    {}", ledger.stream)),
                 Cell::new(human::count(ledger.acknowledged())),
@@ -302,6 +303,11 @@ impl Demo {
         );
         self.step("compare", &text)?;
         output::print(&table.render(output::colors()))?;
+        if cut > 0 {
+            output::print(&format!(
+                "    {cut} of the files end where the kill cut off a write; its events came again\n"
+            ))?;
+        }
         ensure!(problems.is_empty(), "{}", problems.join("; "));
         Ok(())
     }

@@ -54,9 +54,12 @@ impl Ledger {
     }
 }
 
+/// Digits of the number at the beginning of an event.
+pub(super) const NUMBER_DIGITS: usize = 9;
+
 /// The payload of an event.
 pub(super) fn payload(event: usize) -> String {
-    format!("{event:09} {FILLER}")
+    format!("{event:0NUMBER_DIGITS$} {FILLER}")
 }
 
 /// How far all feeders together are, for whoever waits for it.
