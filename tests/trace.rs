@@ -77,7 +77,8 @@ fn assert_found(trace: &str, expected: &str) {
 
 #[test]
 fn a_good_trace_passes_and_everything_in_it_was_looked_at() {
-    let report = Report { acknowledgements: 1, lines: 2, segments: 2, removals: 1 };
+    let report =
+        Report { acknowledgements: 1, lines: 2, segments: 2, removals: 1, failed_syncs: 0 };
     assert_eq!(verdict(GOOD), Ok(report));
 }
 
@@ -118,6 +119,23 @@ fn names_that_are_not_synced_are_found() {
         1,
     );
     assert_found(&unsynced_name, "whose name was not synced");
+}
+
+#[test]
+fn a_name_for_a_header_that_is_not_synced_is_found() {
+    let header = "10 fdatasync(9</d/streams/orders/0.seg.new>) = 0";
+    assert_found(&without(header), "0.seg got its name before it was synced");
+    let early = moved("orders/0.seg.new\", \"/d/streams/orders/0.seg\"", Some(header));
+    assert_found(&early, "0.seg got its name before it was synced");
+    let failed = GOOD.replace(header, "10 fdatasync(9</d/streams/orders/0.seg.new>) = -1 EIO (?)");
+    assert_found(&failed, "0.seg got its name before it was synced");
+}
+
+#[test]
+fn a_second_sync_of_a_file_that_could_not_be_synced_is_found() {
+    let failed = "10 fdatasync(9</d/streams/orders/0.seg>) = -1 EIO (Input/output error)\n";
+    let retried = GOOD.replace(DATA_SYNC, &format!("{failed}{DATA_SYNC}"));
+    assert_found(&retried, "0.seg was used after a sync of it failed");
 }
 
 #[test]

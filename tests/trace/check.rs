@@ -7,6 +7,9 @@
 //! 2. so did a sync of the directory, after the file got its name there;
 //! 3. and a sync of the parent of every directory above it that was made in this trace.
 //!
+//! For each segment: what was written to it before it got its name (the header) was synced before
+//! that, and after a sync of it failed it is neither written nor synced again.
+//!
 //! For each segment that is removed or put into the pool: the offsets were written after its last
 //! event and synced before the removal, and the directory was synced afterwards.
 
@@ -22,6 +25,7 @@ pub(crate) struct Report {
     pub(crate) lines: usize,
     pub(crate) segments: usize,
     pub(crate) removals: usize,
+    pub(crate) failed_syncs: usize,
 }
 
 /// A span of lines of the trace.
@@ -44,6 +48,8 @@ struct File {
     names: Vec<(PathBuf, Option<Span>)>,
     writes: Vec<Span>,
     syncs: Vec<Span>,
+    /// The first sync that failed.
+    failed_sync: Option<Span>,
     removal: Option<(PathBuf, Span)>,
 }
 
@@ -83,20 +89,22 @@ pub(crate) fn check(calls: &[Call], data_dir: &Path) -> Result<Report, Vec<Strin
         ..Disk::default()
     };
     let mut connections: BTreeMap<&str, Connection> = BTreeMap::new();
-    for call in calls.iter().filter(|call| call.succeeded()) {
+    let mut report = Report::default();
+    for call in calls {
         match call.target() {
+            _ if !call.succeeded() => disk.take_failed(call, &mut report),
             Some(socket) if socket.starts_with("socket:") => {
                 connections.entry(socket).or_default().take(call);
             }
             _ => disk.take(call),
         }
     }
-    let mut report = Report::default();
     let mut wrong = Vec::new();
     for connection in connections.values() {
         connection.check(&disk, &mut report, &mut wrong);
     }
     disk.check_removals(&mut report, &mut wrong);
+    disk.check_segments(&mut wrong);
     report.segments =
         disk.files.iter().filter(|file| file.names.iter().any(|name| name.1.is_some())).count();
     if wrong.is_empty() { Ok(report) } else { Err(wrong) }
@@ -112,7 +120,7 @@ pub(crate) fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 impl Disk {
     fn take(&mut self, call: &Call) {
         match call.name.as_str() {
-            "mkdir" => {
+            "mkdir" | "mkdirat" => {
                 self.made.insert(call.path(0).into(), Span::of(call));
             }
             "open" | "openat" | "creat" if call.arguments.contains("O_CREAT") => {
@@ -131,6 +139,15 @@ impl Disk {
             "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => self.write(call),
             "fsync" | "fdatasync" => self.sync(call),
             _ => {}
+        }
+    }
+
+    fn take_failed(&mut self, call: &Call, report: &mut Report) {
+        let target = call.target().map(Path::new);
+        let file = target.and_then(|path| self.by_name.get(path)).copied();
+        if let ("fsync" | "fdatasync", Some(file)) = (call.name.as_str(), file) {
+            report.failed_syncs += 1;
+            self.files[file].failed_sync.get_or_insert(Span::of(call));
         }
     }
 
@@ -229,6 +246,23 @@ impl Disk {
             let made = self.made.get(dir)?;
             (!self.dir_synced(parent, made.ended, before)).then(|| dir.to_owned())
         })
+    }
+
+    fn check_segments(&self, wrong: &mut Vec<String>) {
+        for file in &self.files {
+            for (path, named) in file.names.iter().skip(1) {
+                let Some(named) = named else { continue };
+                let header = file.writes.iter().rfind(|write| write.ended < named.began);
+                if header.is_some_and(|header| !between(&file.syncs, header.ended, named.began)) {
+                    wrong.push(format!("{} got its name before it was synced", path.display()));
+                }
+            }
+            let Some(failed) = file.failed_sync else { continue };
+            if file.writes.iter().chain(&file.syncs).any(|span| span.ended > failed.began) {
+                let path = file.names.last().map_or(Path::new(""), |(path, _)| path);
+                wrong.push(format!("{} was used after a sync of it failed", path.display()));
+            }
+        }
     }
 
     fn check_removals(&self, report: &mut Report, wrong: &mut Vec<String>) {
