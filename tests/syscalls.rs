@@ -13,6 +13,8 @@
 )]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +26,8 @@ use rustix::process::{Pid, Signal, kill_process};
 mod check;
 #[path = "agent/client.rs"]
 mod client;
+#[path = "trace/http.rs"]
+mod http;
 #[path = "trace/parse.rs"]
 mod parse;
 #[path = "agent/process.rs"]
@@ -113,6 +117,46 @@ fn chat(address: &str, client: usize) -> usize {
     sender.durable()
 }
 
+/// Calls of the Firehose API, one after the other; returns how many records were confirmed.
+fn put(address: &str) -> usize {
+    const CALLS: usize = 10;
+    const RECORDS: usize = 20;
+    let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for call in 0..CALLS {
+        let records: Vec<_> = (0..RECORDS)
+            .map(|_| {
+                let token = TOKEN.fetch_add(1, Ordering::Relaxed);
+                let data = base64_simd::STANDARD.encode_to_string(format!("@{token:08}@ record"));
+                format!("{{\"Data\":\"{data}\"}}")
+            })
+            .collect();
+        let name = if call % 2 == 0 { "shared" } else { "records" };
+        let body =
+            format!("{{\"DeliveryStreamName\":\"{name}\",\"Records\":[{}]}}", records.join(","));
+        let length = body.len();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: Firehose_20150804.PutRecordBatch\r\n\
+             Content-Type: application/x-amz-json-1.1\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let (mut length, mut line) = (0, String::new());
+        while line != "\r\n" {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut answer = vec![0; length];
+        answers.read_exact(&mut answer).unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains("\"FailedPutCount\":0"), "{answer}");
+    }
+    CALLS * RECORDS
+}
+
 /// Fills segments until one of them has been delivered, committed and given to the pool.
 fn fill(address: &str, pool: &Path) -> usize {
     let mut sender = Sender::new(address);
@@ -138,6 +182,7 @@ fn configuration(dir: &Path) -> PathBuf {
         "data_dir = \"{shown}/data\"\n\
          [[source]]\nkind = \"unix\"\npath = \"{shown}/standpipe.sock\"\n\
          [[source]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n\
+         [[source]]\nkind = \"firehose\"\nlisten = \"127.0.0.1:0\"\n\
          [sink.file]\nkind = \"file\"\npath = \"{shown}/delivered\"\n\
          [wal]\nsegment_bytes = \"2MiB\"\n\
          [stream.default]\nsink = \"file\"\naggregate = \"lines\"\nlinger = \"10ms\"\n"
@@ -159,7 +204,7 @@ fn traced(dir: &Path, options: &[&str], talk: impl FnOnce(&[String]) -> usize) -
     let strace = ["strace", "-f", "--seccomp-bpf", "-y", "-a", "1", "-e", CALLS];
     let under = [&strace[..], options, &["-s", STRING_BYTES, "-o", trace_path]].concat();
     let mut process = Process::start(&under, &config);
-    let addresses = process.addresses(2).expect("the agent listens");
+    let addresses = process.addresses(3).expect("the agent listens");
     let acknowledged = talk(&addresses);
 
     // The trace's first line is the program's first thread.
@@ -194,11 +239,12 @@ fn nothing_is_acknowledged_or_removed_before_it_may_be() {
     let report = traced(dir.path(), &[], |addresses| {
         thread::scope(|scope| {
             let clients = [0, 1, 2].map(|client| {
-                let address = &addresses[client % addresses.len()];
+                let address = &addresses[client % 2];
                 scope.spawn(move || chat(address, client))
             });
-            let filled = fill(&addresses[0], &pool);
-            clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>() + filled
+            let api = scope.spawn(|| put(&addresses[2]));
+            let others = fill(&addresses[0], &pool) + api.join().unwrap();
+            clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>() + others
         })
     });
     assert!(report.acknowledgements > 60 && report.segments > 8, "{report:?}");
@@ -209,7 +255,7 @@ fn nothing_is_acknowledged_or_removed_before_it_may_be() {
 fn nor_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = Process::start(&[], &configuration(dir.path()));
-    let addresses = process.addresses(2).expect("the agent listens");
+    let addresses = process.addresses(3).expect("the agent listens");
     chat(&addresses[0], 0);
     let mut sender = Sender::new(&addresses[1]);
     sender.send(&(0..200).map(|_| line("shared", 2000)).collect::<Vec<_>>());

@@ -11,6 +11,8 @@ use std::path::Path;
 
 #[path = "trace/check.rs"]
 mod check;
+#[path = "trace/http.rs"]
+mod http;
 #[path = "trace/parse.rs"]
 mod parse;
 
@@ -104,6 +106,32 @@ fn a_sync_that_is_missing_failed_or_came_too_early_is_found() {
     assert_found(&moved(DATA_SYNC, Some(DATA_WRITE)), "which was not synced");
     let other = GOOD.replace(DATA_SYNC, "10 fdatasync(9</d/streams/users/0.seg> <unfinished ...>");
     assert_found(&other, "which was not synced");
+}
+
+/// The good trace with a call of the Firehose API, which is confirmed before the line that holds
+/// this. Its record is what the first acknowledged line holds too: `@00000001@`.
+fn with_put(answered_before: &str) -> String {
+    let call = r#"{"DeliveryStreamName":"orders","Records":[{"Data":"QDAwMDAwMDAxQA=="}]}"#;
+    let call = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{call}", call.len());
+    let answer = r#"{"FailedPutCount":0}"#;
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+    let (call_bytes, answer_bytes) = (call.len(), answer.len());
+    let request =
+        format!("11 recvfrom(20<socket:[8]>, {call:?}, 999, 0, NULL, NULL) = {call_bytes}");
+    let reply = format!("11 sendto(20<socket:[8]>, {answer:?}, 9, 0, NULL, 0) = {answer_bytes}");
+    let mut lines: Vec<_> = GOOD.trim_start().lines().collect();
+    let place = lines.iter().position(|line| line.contains(answered_before)).unwrap();
+    lines.insert(place, &reply);
+    lines.insert(0, &request);
+    lines.join("\n")
+}
+
+#[test]
+fn a_confirmation_of_the_firehose_api_is_an_acknowledgement() {
+    let report = verdict(&with_put("pwrite64(11")).unwrap();
+    assert_eq!((report.acknowledgements, report.lines), (2, 3));
+    let early = with_put(DATA_SYNCED);
+    assert_found(&early, "200 covers record @00000001@, which was written to");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Was every acknowledgement sent only after its events were on disk? Asked of the system calls
 //! alone: the agent's own word counts for nothing here.
 //!
-//! For each `ACK n`, for each line up to `n` that was not refused:
+//! For each `ACK n`, for each line up to `n` that was not refused (and for each record of a call of
+//! the Firehose API that was confirmed):
 //! 1. a write of its payload to a segment of its stream ended before an fdatasync of that file
 //!    began, which returned 0 before the sending of the `ACK` began;
 //! 2. so did a sync of the directory, after the file got its name there;
@@ -16,6 +17,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use crate::http;
 use crate::parse::Call;
 
 /// What was checked. All zero means that nothing was.
@@ -273,7 +275,10 @@ impl Disk {
                 continue;
             }
             report.removals += 1;
-            let last_write = file.writes.last().map_or(0, |write| write.ended);
+            // What was written and never synced counts for nothing here: it was written again into
+            // the next segment.
+            let synced = |write: &&Span| between(&file.syncs, write.ended, removal.began);
+            let last_write = file.writes.iter().rfind(synced).map_or(0, |write| write.ended);
             let committed = self.offset_syncs.iter().any(|sync| {
                 sync.ended < removal.began && between(&self.offset_writes, last_write, sync.began)
             });
@@ -305,6 +310,9 @@ impl Connection {
     }
 
     fn check(&self, disk: &Disk, report: &mut Report, wrong: &mut Vec<String>) {
+        if self.received.starts_with(b"POST ") {
+            return self.check_puts(disk, report, wrong);
+        }
         let mut lines = self.received.split(|&byte| byte == b'\n');
         if !lines.next().is_some_and(|hello| hello.starts_with(b"STANDPIPE/2")) {
             return;
@@ -342,13 +350,29 @@ impl Connection {
             acknowledged = number();
         }
     }
+
+    fn check_puts(&self, disk: &Disk, report: &mut Report, wrong: &mut Vec<String>) {
+        for put in http::confirmed(&self.received, &self.sent) {
+            report.acknowledgements += 1;
+            for record in &put.records {
+                report.lines += 1;
+                if let Some(why) = unproven(disk, record, &put.stream, put.answered) {
+                    let record = String::from_utf8_lossy(record);
+                    wrong.push(format!("200 covers record {record}, which {why}"));
+                }
+            }
+        }
+    }
 }
 
 fn missing(disk: &Disk, line: &[u8], before: usize) -> Option<String> {
     let stream = line.split(|&byte| byte == b' ').next().unwrap_or_default();
-    let stream = String::from_utf8_lossy(stream);
-    match tokens(line).next() {
-        Some(token) => disk.missing(token, &stream, before),
+    unproven(disk, line, &String::from_utf8_lossy(stream), before)
+}
+
+fn unproven(disk: &Disk, payload: &[u8], stream: &str, before: usize) -> Option<String> {
+    match tokens(payload).next() {
+        Some(token) => disk.missing(token, stream, before),
         None => Some("has no token to find it by".to_owned()),
     }
 }
