@@ -111,6 +111,10 @@ fn report(opened: &Opened) {
             quarantined = ?recovery.quarantined, set_aside = ?recovery.set_aside,
             "the log is damaged; what could not be read was set aside");
     }
+    if !recovery.strays.is_empty() {
+        tracing::warn!(%stream, strays = ?recovery.strays,
+            "there are files of somebody else in the log's directory; left alone");
+    }
 }
 
 impl router::Commits for Offsets {
