@@ -16,7 +16,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -35,7 +34,7 @@ mod process;
 #[path = "kill/settled.rs"]
 mod settled;
 
-use endpoint::{Calm, Delivered};
+use endpoint::{Delivered, Temper, Temperament};
 use ledger::{Ledger, STREAMS_PER_CLIENT};
 use process::Process;
 
@@ -159,8 +158,8 @@ fn nothing_acknowledged_is_missing_after_any_number_of_kills() {
 
     let dir = tempfile::tempdir().unwrap();
     let delivered = Delivered::default();
-    let calm = Calm::default();
-    let endpoint = endpoint::start(seed, delivered.clone(), calm.clone());
+    let temper = Temperament::new(Temper::Moody.into());
+    let endpoint = endpoint::start(seed, delivered.clone(), temper.clone());
     let config = configuration(dir.path(), &endpoint, "");
     let mut ledgers = ledgers(seed);
     cycle(&config, &mut ledgers, &End::Kill { acknowledged: LINES_TO_ROLL });
@@ -179,10 +178,14 @@ fn nothing_acknowledged_is_missing_after_any_number_of_kills() {
             5 => End::KillAtRest,
             _ => End::Kill { acknowledged },
         };
+        // Every other life ends with gaps in what was confirmed. An agent comes to rest only where
+        // nothing is refused for ever.
+        *temper.lock().unwrap() =
+            if number % 2 == 0 { Temper::Stubborn(number) } else { Temper::Moody };
         cycle(&config, &mut ledgers, &end);
     }
     // A stop delivers what is left only to a destination that is well.
-    calm.store(true, Ordering::Relaxed);
+    *temper.lock().unwrap() = Temper::Calm;
     cycle(&config, &mut ledgers, &End::Settled);
 
     let outcome = ledger::compare(seed, &ledgers, &delivered.lock().unwrap());

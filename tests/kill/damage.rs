@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::endpoint::{self, Calm, Delivered};
+use super::endpoint::{self, Delivered, Temper, Temperament};
 use super::ledger::{STREAMS_PER_CLIENT, compare, event, stream};
 use super::{End, LINES_TO_ROLL, configuration, cycle, ledgers, seed};
 
@@ -23,7 +23,8 @@ fn a_damaged_data_directory_costs_what_is_damaged_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let delivered = Delivered::default();
-    let endpoint = endpoint::start(seed, delivered.clone(), Calm::new(true.into()));
+    let calm = Temperament::new(Temper::Calm.into());
+    let endpoint = endpoint::start(seed, delivered.clone(), calm);
     let mut ledgers = ledgers(seed);
 
     // Nothing is delivered yet, so that all of it is in the log when the damage is done.
