@@ -171,7 +171,7 @@ impl Host {
         match step {
             Step::Push { stream, raw, sizes } => self.push(*stream, *raw, sizes),
             Step::Sync { stream } => drop(self.sync(*stream)),
-            Step::Read { stream } => self.read_on(*stream)?,
+            Step::Read { stream, frames } => self.read_on(*stream, *frames)?,
             Step::Commit { behind } => drop(self.commit(*behind)),
             Step::RollIdle { stream } => {
                 let now_ms = self.now_ms;
@@ -209,8 +209,10 @@ impl Host {
         let now_ms = self.now_ms;
         let after_failure = self.after_failure;
         let log = &mut self.running_mut().logs[stream];
+        let next = log.next();
         let result = log.sync(now_ms);
         let durable = log.durable();
+        assert_eq!(log.next(), next, "what was pushed stays in the log, whatever happens");
         if result.is_err() && after_failure == AfterFailure::TakeBack {
             drop(log.take_unsynced());
             assert_eq!(log.next(), durable);
@@ -223,12 +225,13 @@ impl Host {
     }
 
     /// Follows the log with the reader that was opened at the start.
-    fn read_on(&mut self, stream: usize) -> Result<(), String> {
+    fn read_on(&mut self, stream: usize, frames: usize) -> Result<(), String> {
         let until = self.running_mut().logs[stream].durable();
         let committed = self.committed[stream];
         let running = self.running.as_mut().unwrap();
         // An error is trouble of the disk: the reader goes on at the same place next time.
-        let Ok(found) = drain(&mut running.tails[stream], until) else { return Ok(()) };
+        let tail = &mut running.tails[stream];
+        let Ok(found) = read_frames(tail, until, frames) else { return Ok(()) };
         check_found(&self.ledgers[stream], committed, &found)
     }
 
@@ -301,10 +304,17 @@ pub(crate) fn stream_dir(stream: usize) -> PathBuf {
     Path::new(STREAMS_DIR).join(NAMES[stream])
 }
 
-/// Reads up to `until` and checks that nothing is left out and nothing comes twice.
+/// Reads up to `until`.
 pub(crate) fn drain(tail: &mut Tail, until: Offset) -> Result<Vec<Found>, Error> {
+    let found = read_frames(tail, until, usize::MAX)?;
+    assert_eq!(tail.offset(), until, "a reader says it is up to date before it is");
+    Ok(found)
+}
+
+/// Takes some steps towards `until` and checks that nothing is left out and nothing comes twice.
+fn read_frames(tail: &mut Tail, until: Offset, frames: usize) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
-    loop {
+    for _ in 0..frames {
         let at = tail.offset();
         let after = match tail.next(until)? {
             TailStep::UpToDate => break,
@@ -328,7 +338,7 @@ pub(crate) fn drain(tail: &mut Tail, until: Offset) -> Result<Vec<Found>, Error>
             }
         };
         assert_eq!(tail.offset(), after, "a reader stands behind what it gave");
+        assert!(after <= until, "a reader goes beyond the durable offset");
     }
-    assert!(tail.offset() >= until, "a reader says it is up to date before it is");
     Ok(found)
 }

@@ -26,8 +26,9 @@ pub(crate) enum Step {
     Push { stream: usize, raw: bool, sizes: Vec<usize> },
     /// Make them durable and acknowledge them.
     Sync { stream: usize },
-    /// Read on, up to the durable offset.
-    Read { stream: usize },
+    /// Read on, at most so many frames: a reader that is behind holds on to a segment that may be
+    /// given up meanwhile.
+    Read { stream: usize, frames: usize },
     /// Commit everything durable except the last `behind` events of each stream, then trim.
     Commit { behind: u64 },
     /// Replace the newest segment by an empty one.
@@ -50,7 +51,8 @@ pub(crate) fn script(seed: u64) -> Vec<Step> {
             steps.push(Step::Push { stream, raw, sizes: sizes(&mut random) });
         }
         steps.push(Step::Sync { stream });
-        steps.push(Step::Read { stream });
+        let frames = if round % 3 == 2 { usize::MAX } else { 1 };
+        steps.push(Step::Read { stream, frames });
         match round {
             3 | 5 | 8 => steps.push(Step::Commit { behind: random.below(3) }),
             6 => steps.push(Step::Restart),
