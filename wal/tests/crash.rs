@@ -32,5 +32,7 @@ mod host;
 mod ledger;
 #[path = "crash/offset_twin.rs"]
 mod offset_twin;
+#[path = "crash/readers.rs"]
+mod readers;
 #[path = "crash/script.rs"]
 mod script;

@@ -225,7 +225,7 @@ impl Host {
     }
 
     /// Follows the log with the reader that was opened at the start.
-    fn read_on(&mut self, stream: usize, frames: usize) -> Result<(), String> {
+    pub(crate) fn read_on(&mut self, stream: usize, frames: usize) -> Result<(), String> {
         let until = self.running_mut().logs[stream].durable();
         let committed = self.committed[stream];
         let running = self.running.as_mut().unwrap();
