@@ -194,11 +194,10 @@ fn start_journal(
     progress: &Saved,
     opened: mpsc::Sender<Opened>,
 ) -> anyhow::Result<Journal> {
-    // What any sink has confirmed has existed, so its offsets must not be given out again.
-    let mut committed: HashMap<StreamName, Offset> = HashMap::new();
+    let mut confirmed: HashMap<StreamName, Offset> = HashMap::new();
     for (key, progress) in progress {
-        let known = committed.entry(key.stream.clone()).or_default();
-        *known = (*known).max(Offset::new(progress.committed));
+        let known = confirmed.entry(key.stream.clone()).or_default();
+        *known = (*known).max(Offset::new(progress.end()));
     }
     let pool_dir = config.data_dir.join("pool");
     let pool = Pool::open(fs.clone(), pool_dir, config.wal.pool_bytes_max)
@@ -216,7 +215,7 @@ fn start_journal(
         stream_memory_max: config.intake.memory_max / 2,
         streams_max: config.intake.streams_max,
         quota: Arc::new(Quota::new(config.wal.bytes_max, config.wal.free_bytes_min)),
-        committed,
+        confirmed,
         opened,
     });
     journal.context("start the owner threads")

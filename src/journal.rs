@@ -134,8 +134,9 @@ pub struct Parts {
     pub streams_max: usize,
     /// What the log may take on disk.
     pub quota: Arc<Quota>,
-    /// The committed offset that the store remembers, per stream.
-    pub committed: HashMap<StreamName, Offset>,
+    /// Where the last event ends that any sink has confirmed, per stream: these offsets have existed
+    /// and are not given out again, whatever became of the log.
+    pub confirmed: HashMap<StreamName, Offset>,
     /// Told of every stream whose log was opened.
     pub opened: mpsc::Sender<Opened>,
 }
@@ -172,7 +173,7 @@ impl Journal {
             options: parts.options,
             sync_interval: parts.sync_interval,
             quota: parts.quota.clone(),
-            committed: parts.committed,
+            confirmed: parts.confirmed,
             opened: parts.opened,
             runtime: Handle::current(),
         });

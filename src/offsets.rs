@@ -53,6 +53,13 @@ pub struct Progress {
     pub unconfirmed: Vec<Unconfirmed>,
 }
 
+impl Progress {
+    /// Where the last event ends that is confirmed or was passed.
+    pub fn end(&self) -> u64 {
+        self.delivered.last().map_or(self.committed, |&(_, end)| end.max(self.committed))
+    }
+}
+
 /// A range that was passed without a confirmation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unconfirmed {

@@ -72,7 +72,7 @@ fn start(fs: &SimFs) -> Agent {
         stream_memory_max: 4 << 20,
         streams_max: 1000,
         quota: Arc::new(Quota::new(u64::MAX / 2, 0)),
-        committed: HashMap::new(),
+        confirmed: HashMap::new(),
         opened: sender,
     });
     let journal = Arc::new(journal.unwrap());

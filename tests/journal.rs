@@ -17,6 +17,7 @@ use standpipe::config::{Aggregate, StreamConfig, WhenFull};
 use standpipe::intake::{Door, Intake, Outcome, Refusal, UnknownStreams};
 use standpipe::journal::quota::Quota;
 use standpipe::journal::{Journal, Opened, Parts};
+use standpipe::offsets::{Key, Progress};
 use standpipe_wal::fs::Fs;
 use standpipe_wal::fs::sim::{Fault, Loss, SimFs};
 use standpipe_wal::log::Entropy;
@@ -42,6 +43,15 @@ struct Setup {
 }
 
 fn start(fs: &SimFs, settings: StreamConfig, bytes_max: u64) -> Setup {
+    start_after(fs, settings, bytes_max, HashMap::new())
+}
+
+fn start_after(
+    fs: &SimFs,
+    settings: StreamConfig,
+    bytes_max: u64,
+    confirmed: HashMap<StreamName, Offset>,
+) -> Setup {
     let (sender, opened) = mpsc::channel(16);
     let dir = Path::new("/streams");
     if fs.create_dir(dir).is_ok() {
@@ -60,7 +70,7 @@ fn start(fs: &SimFs, settings: StreamConfig, bytes_max: u64) -> Setup {
         stream_memory_max: MEMORY / 2,
         streams_max: 8,
         quota: Arc::new(Quota::new(bytes_max, 0)),
-        committed: HashMap::new(),
+        confirmed,
         opened: sender,
     });
     let journal = Arc::new(journal.unwrap());
@@ -139,6 +149,28 @@ async fn an_answer_comes_with_the_offsets_and_survives_a_power_cut() {
     assert_eq!(second, Offset::new(3)..Offset::new(5));
     let after = setup.fs.crash(Loss::EverythingUnsynced, 1);
     assert_eq!(stored(&after, "a", second.end), [0, 1, 2, 3, 4]);
+}
+
+/// A destination may have confirmed events beyond those that it has not, and the log may have lost
+/// its end since: their offsets are not given out again, and what is not delivered yet stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_that_were_confirmed_are_not_reused_and_do_not_trim() {
+    let first = start(&SimFs::new(7), settings(WhenFull::Block), u64::MAX / 2);
+    let range = first.submit(&first.door("a"), events(0, 5, 10)).await.await.unwrap().unwrap();
+    let fs = first.fs.crash(Loss::EverythingUnsynced, 1);
+    let progress = Progress { committed: 2, delivered: vec![(200, 300)], ..Progress::default() };
+    let confirmed = HashMap::from([(name("a"), Offset::new(progress.end()))]);
+    let again = start_after(&fs, settings(WhenFull::Block), u64::MAX / 2, confirmed);
+    let door = again.door("a");
+    let next = again.submit(&door, events(5, 1, 10)).await.await.unwrap().unwrap();
+    assert_eq!(next, Offset::new(300)..Offset::new(301));
+    let journal = again.journal.clone();
+    let key = Key { stream: name("a"), sink: "none".into() };
+    let told = tokio::task::spawn_blocking(move || journal.committed(&key, &progress));
+    told.await.unwrap();
+    // The owner answers this after it has dealt with the commit.
+    again.submit(&door, events(6, 1, 10)).await.await.unwrap().unwrap();
+    assert_eq!(stored(&again.fs, "a", range.end), [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

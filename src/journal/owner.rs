@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) sync_interval: Duration,
     pub(super) quota: Arc<Quota>,
-    pub(super) committed: HashMap<StreamName, Offset>,
+    pub(super) confirmed: HashMap<StreamName, Offset>,
     pub(super) opened: mpsc::Sender<Opened>,
     pub(super) runtime: Handle,
 }
@@ -150,8 +150,8 @@ impl Owner {
     fn slot(&mut self, stream: &Arc<Stream>) -> &mut Slot {
         let shared = &self.shared;
         self.slots.entry(stream.id).or_insert_with(|| {
-            let committed = shared.committed.get(&stream.name).copied().unwrap_or_default();
-            let mut slot = Slot::new(stream.clone(), committed);
+            let confirmed = shared.confirmed.get(&stream.name).copied().unwrap_or_default();
+            let mut slot = Slot::new(stream.clone(), confirmed);
             slot.open(shared, now_ms());
             slot
         })

@@ -29,6 +29,9 @@ pub(super) struct Slot {
     failures: u32,
     /// What was last reported to the quota.
     reported_bytes: u64,
+    /// Where the log goes on at least, when it is opened. May lie beyond events that are not
+    /// delivered yet: nothing is trimmed by it.
+    confirmed: Offset,
     committed: Offset,
     damaged: Vec<Range<Offset>>,
     /// Commits that may be trimmed once they are old enough (`retain_delivered`).
@@ -45,7 +48,7 @@ struct Unanswered {
 }
 
 impl Slot {
-    pub(super) fn new(stream: Arc<Stream>, committed: Offset) -> Self {
+    pub(super) fn new(stream: Arc<Stream>, confirmed: Offset) -> Self {
         Self {
             stream,
             log: None,
@@ -54,7 +57,8 @@ impl Slot {
             retry_at: None,
             failures: 0,
             reported_bytes: 0,
-            committed,
+            confirmed,
+            committed: Offset::ZERO,
             damaged: Vec::new(),
             retained: VecDeque::new(),
             idle_since: None,
@@ -65,7 +69,7 @@ impl Slot {
     pub(super) fn open(&mut self, shared: &Shared, now_ms: u64) {
         let name = &self.stream.name;
         let opened =
-            Log::open(&shared.fs, &shared.dir, name, &shared.options, self.committed, now_ms);
+            Log::open(&shared.fs, &shared.dir, name, &shared.options, self.confirmed, now_ms);
         let (log, recovery) = match opened {
             Ok(opened) => opened,
             Err(error) => return self.failed(&error),

@@ -73,11 +73,11 @@ impl Builder {
         };
         let sink = Arc::clone(&self.sink);
         let reading = move || self.read(events, until, limits, data_bytes);
-        let (tail, read) = match tokio::task::spawn_blocking(reading).await {
+        let (tail, mut read) = match tokio::task::spawn_blocking(reading).await {
             Ok((tail, read)) => (tail, read.map_err(|error| describe(&error))),
             Err(error) => (None, Err(error.to_string())),
         };
-        let data_bytes = read.as_ref().map_or(0, |read| read.packed.records.data.capacity());
+        let data_bytes = read.as_mut().map_or(0, keep_what_is_used);
         reserved.shrink_to(call_memory(sink.as_ref(), data_bytes, records_max));
         Built { tail, until, read, reserved }
     }
@@ -103,6 +103,16 @@ impl Builder {
             }
         }
     }
+}
+
+/// Gives back most of a buffer that is mostly empty: what earlier runs left has no known size, so a
+/// whole call was reserved for it. Returns what the buffer takes.
+fn keep_what_is_used(read: &mut Read) -> usize {
+    let data = &mut read.packed.records.data;
+    if data.len() < data.capacity() / 2 {
+        data.shrink_to_fit();
+    }
+    data.capacity()
 }
 
 /// What a call with so much data takes from the memory until it has ended.

@@ -20,6 +20,10 @@ use standpipe_wal::{Events, Flags, Offset, StreamName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// A test that waits for something that never comes says so instead of hanging. Far beyond what any
+/// wait takes.
+const STUCK: Duration = Duration::from_mins(2);
+
 /// The writer's side: events become durable, and the router is told.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -53,7 +57,14 @@ impl Commits for Recorded {
 impl Recorded {
     /// Waits until the stream is committed up to an offset.
     pub(crate) async fn committed(&self, offset: u64) {
-        self.latest.subscribe().wait_for(|committed| *committed >= offset).await.unwrap();
+        let mut latest = self.latest.subscribe();
+        let reached = latest.wait_for(|committed| *committed >= offset);
+        let reached = tokio::time::timeout(STUCK, reached).await;
+        assert!(
+            reached.is_ok(),
+            "{offset} is never committed: {:?}",
+            self.all.lock().unwrap().last()
+        );
     }
 
     pub(crate) fn last(&self) -> Progress {
@@ -172,9 +183,13 @@ impl Delivery {
     /// Waits until the state of the delivery is this one.
     pub(crate) async fn state(&self, wanted: &str) {
         let mut every = tokio::time::interval(Duration::from_millis(5));
-        while self.status.upload.state().state != wanted {
-            every.tick().await;
-        }
+        let reached = async {
+            while self.status.upload.state().state != wanted {
+                every.tick().await;
+            }
+        };
+        let reached = tokio::time::timeout(STUCK, reached).await;
+        assert!(reached.is_ok(), "never {wanted}, but {:?}", self.status.upload.state());
     }
 }
 

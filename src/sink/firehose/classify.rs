@@ -161,3 +161,77 @@ fn sentence(error: &SdkError<PutRecordBatchError, HttpResponse>) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::credential_fn::provide_credentials_fn;
+    use aws_sdk_firehose::config::retry::RetryConfig;
+    use aws_sdk_firehose::config::{BehaviorVersion, Region};
+    use aws_sdk_firehose::{Client, Config};
+
+    use super::*;
+
+    #[test]
+    fn codes_come_before_statuses() {
+        for (status, code, trouble, ambiguous) in [
+            (400, Some("ResourceNotFoundException"), Trouble::Missing, false),
+            (400, Some("InvalidArgumentException"), Trouble::Refused, false),
+            (400, Some("InvalidKMSResourceException"), Trouble::Denied, false),
+            (400, Some("ExpiredTokenException"), Trouble::Denied, false),
+            (400, Some("ThrottlingException"), Trouble::Throttled, false),
+            (500, Some("ServiceUnavailableException"), Trouble::Throttled, false),
+            (500, Some("InternalFailure"), Trouble::Faulty, true),
+            (503, None, Trouble::Throttled, false),
+            (504, None, Trouble::Faulty, true),
+            (403, None, Trouble::Denied, false),
+            (404, None, Trouble::Missing, false),
+            (408, None, Trouble::TimedOut, true),
+            (413, None, Trouble::TooLarge, false),
+            (301, None, Trouble::Refused, false),
+        ] {
+            assert_eq!(answered(status, code), (trouble, ambiguous), "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_delivered_only_with_an_id_and_without_an_error() {
+        let entry = |id: Option<&str>, code: Option<&str>| {
+            let entry = PutRecordBatchResponseEntry::builder()
+                .set_record_id(id.map(str::to_owned))
+                .set_error_code(code.map(str::to_owned))
+                .build();
+            fate(entry)
+        };
+        assert_eq!(entry(Some("1"), None), Fate::Delivered);
+        for (id, code, expected) in [
+            (None, Some("ServiceUnavailableException"), Trouble::Throttled),
+            (None, Some("InternalFailure"), Trouble::Faulty),
+            (Some("1"), Some("InternalFailure"), Trouble::Faulty),
+            (None, None, Trouble::Faulty),
+        ] {
+            let Fate::Retry { trouble, .. } = entry(id, code) else { panic!("{id:?} {code:?}") };
+            assert_eq!(trouble, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_credentials_nothing_is_sent_and_access_is_denied() {
+        let nobody = provide_credentials_fn(|| async {
+            Err::<aws_credential_types::Credentials, _>(CredentialsError::not_loaded("nobody"))
+        });
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .retry_config(RetryConfig::disabled())
+            .region(Region::from_static("us-east-1"))
+            .endpoint_url("http://127.0.0.1:9")
+            .credentials_provider(nobody)
+            .build();
+        let request = Client::from_conf(config)
+            .put_record_batch()
+            .delivery_stream_name("s")
+            .set_records(Some(Vec::new()));
+        let failure = failure(&request.send().await.unwrap_err());
+        assert_eq!((failure.trouble, failure.ambiguous), (Trouble::Denied, false), "{failure}");
+        assert!(failure.message.contains("nobody"), "{failure}");
+    }
+}
