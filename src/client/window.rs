@@ -9,9 +9,10 @@ use super::Tally;
 use super::answer::Answer;
 use super::lines::Block;
 
-/// The code with which an agent that is about to end refuses: nothing was stored, and the next
-/// agent will take it.
-const STOPPING: &str = "stopping";
+/// The codes with which an agent that is about to end refuses: nothing was stored, and the next
+/// agent will take it. All lines that are sent from here are whole, so one is `unfinished` only
+/// where the agent has stopped reading in the middle of it.
+const FOR_THE_NEXT_AGENT: [&str; 2] = ["stopping", "unfinished"];
 
 /// Blocks in the order in which they are sent on the present connection.
 #[derive(Debug)]
@@ -219,7 +220,7 @@ impl Window {
     }
 
     fn refuse(&mut self, line: u64, code: String, text: String) {
-        if code == STOPPING {
+        if FOR_THE_NEXT_AGENT.contains(&code.as_str()) {
             let index = self.blocks.partition_point(|sent| sent.end() <= line);
             if let Some(bytes) = self.blocks.get(index).and_then(|sent| sent.line(line)) {
                 self.again.bytes.extend_from_slice(bytes);

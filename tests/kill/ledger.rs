@@ -60,7 +60,10 @@ impl Ledger {
             } else {
                 match answers.next()? {
                     Answer::Nak(line, reason) => {
-                        assert!(reason.starts_with("stopping "), "a good line: {reason}");
+                        // What an agent says that ends, even in the middle of a line.
+                        let again = ["stopping ", "unfinished "];
+                        let again = again.iter().any(|code| reason.starts_with(code));
+                        assert!(again, "a good line was refused: {reason}");
                         refused.insert(line);
                     }
                     Answer::Ack(up_to) => {

@@ -56,6 +56,18 @@ fn a_line_that_a_stopping_agent_refuses_goes_to_the_next_one() {
 }
 
 #[test]
+fn a_line_in_whose_middle_an_agent_has_stopped_reading_goes_to_the_next_one() {
+    let mut window = Window::new(1000);
+    window.push(block(0..3));
+    write_all(&mut window);
+    window.answer(nak(2, "unfinished")).unwrap();
+    window.answer(Answer::Ack(2)).unwrap();
+    window.connection_lost();
+    assert_eq!(write_all(&mut window), b"s 1\ns 2\n");
+    assert_eq!(window.tally().refused_lines(), 0);
+}
+
+#[test]
 fn answers_that_cannot_be_right_are_errors() {
     let mut window = Window::new(1000);
     window.push(block(0..2));
