@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use standpipe_wal::LogId;
 use standpipe_wal::fs::Fs;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -73,9 +74,14 @@ impl Streams {
             return;
         };
         let key = Key { stream: stream.name().clone(), sink: settings.sink.clone() };
-        let progress = self.progress.remove(&key);
-        if let Some(progress) = &progress {
-            stream.resume(progress);
+        let mut progress = self.progress.remove(&key);
+        if let Some(progress) = &mut progress {
+            match adopt(progress, opened.log_id, &opened.recovery.known_ids) {
+                Adopted::Unchanged => stream.resume(progress),
+                // Trims once it is stored: until then only the old name leads to this log.
+                Adopted::Renamed => self.offsets.commit(&key, progress.clone()),
+                Adopted::No => {}
+            }
         }
         let destination = settings.delivery_stream.as_deref().unwrap_or(stream.name().as_str());
         let task = router::Task {
@@ -101,6 +107,30 @@ impl Streams {
     }
 }
 
+/// Whose progress was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adopted {
+    /// This log's, under its present name.
+    Unchanged,
+    /// This log's, under a name that it had before bytes had to be set aside.
+    Renamed,
+    /// Another log's: it says nothing about these events, and nothing may be trimmed by it.
+    No,
+}
+
+/// Notes this log's progress under the name that the log has now.
+fn adopt(progress: &mut Progress, log_id: LogId, known_ids: &[LogId]) -> Adopted {
+    let noted = LogId::new(progress.log_id);
+    if noted == log_id {
+        return Adopted::Unchanged;
+    }
+    if !known_ids.contains(&noted) {
+        return Adopted::No;
+    }
+    progress.log_id = *log_id.as_bytes();
+    Adopted::Renamed
+}
+
 fn report(opened: &Opened) {
     let stream = opened.stream.name();
     let recovery = &opened.recovery;
@@ -120,5 +150,22 @@ fn report(opened: &Opened) {
 impl router::Commits for Offsets {
     fn commit(&self, key: &Key, progress: Progress) {
         Self::commit(self, key, progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_follows_a_log_that_was_renamed_and_no_other() {
+        let id = |byte| LogId::new([byte; 16]);
+        for (noted, adopted, after) in
+            [(3, Adopted::Unchanged, 3), (1, Adopted::Renamed, 3), (9, Adopted::No, 9)]
+        {
+            let mut progress = Progress { log_id: [noted; 16], ..Progress::default() };
+            assert_eq!(adopt(&mut progress, id(3), &[id(1), id(2)]), adopted);
+            assert_eq!(progress.log_id, [after; 16]);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::offset::Offset;
-use crate::segment::Reason;
+use crate::segment::{LogId, Reason};
 
 pub(crate) mod chain;
 pub(crate) mod newest;
@@ -50,6 +50,9 @@ pub struct Recovery {
     pub gap: Option<Range<Offset>>,
     /// Whether the log got a new identity because bytes had to be set aside.
     pub new_log_id: bool,
+    /// The identities that the log's segments carry, oldest first: what was noted under any of them
+    /// is true of this log.
+    pub known_ids: Vec<LogId>,
 }
 
 /// What is known about a log when everything was read.

@@ -48,6 +48,8 @@ pub(crate) fn run(
     if let (Some(newest), Some(content)) = (&newest, &content) {
         examine(workshop, newest, content, committed, proven, &mut report)?;
     }
+    report.known_ids = chain.iter().filter_map(|link| Some(link.header.as_ref()?.log_id)).collect();
+    report.known_ids.dedup();
     let identity = chain.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id);
     let (decision, new_identity) = decide(Facts {
         unproven_events: end > proven,

@@ -34,14 +34,16 @@ fn a_torn_last_frame_is_unproven_and_kept_aside() {
     assert_eq!(recovery.unproven_bytes, FRAME);
     assert_eq!(recovery.quarantined.len(), 1);
     assert!(recovery.new_log_id && log.log_id() != id, "its offsets are given out again");
+    assert_eq!(recovery.known_ids, [id], "what was noted about it stays true");
     let kept = world.read(&format!("quarantine/{:020}.{}", 0, position(2)));
     assert_eq!(kept.len() as u64, FRAME);
     assert_eq!(all(&log, &world, 0), ((0..20).collect(), vec![]));
-    let id = log.log_id();
+    let newer = log.log_id();
     drop(log);
     let (log, recovery) = world.open(0);
     assert_eq!((recovery.unproven_bytes, recovery.new_log_id), (0, false), "it is said once");
-    assert_eq!(log.log_id(), id);
+    assert_eq!(log.log_id(), newer);
+    assert_eq!(recovery.known_ids, [id, newer]);
 }
 
 #[test]
