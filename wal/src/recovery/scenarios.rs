@@ -13,7 +13,7 @@ fn position(frame: u64) -> u64 {
 }
 
 /// A log that was killed after some runs of ten events, less the first thousand of `world`.
-fn killed(world: &World, runs: u64) -> crate::LogId {
+fn killed(world: &World, runs: u64) -> LogId {
     let (mut log, _) = world.open(0);
     write_tens(&mut log, 0..runs, 96);
     log.log_id()
