@@ -15,13 +15,13 @@ use standpipe_wal::fs::Fs;
 use standpipe_wal::log::LogId;
 use standpipe_wal::recovery::Recovery;
 use standpipe_wal::{Offset, Options, StreamName};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::StreamConfig;
 use crate::limits::OWNER_QUEUE_MAX;
 use crate::offsets::{Key, Progress, Reason};
 use crate::status::StreamStatus;
+use crate::world::{OnPanic, Worker, World};
 
 mod message;
 mod owner;
@@ -139,12 +139,14 @@ pub struct Parts {
     pub confirmed: HashMap<StreamName, Offset>,
     /// Told of every stream whose log was opened.
     pub opened: mpsc::Sender<Opened>,
+    /// Threads, the time of day, randomness.
+    pub world: World,
 }
 
-/// The streams and their owners. Dropping it does not stop the threads: see [`Journal::close`].
+/// The streams and their owners. Dropping it does not stop the owners: see [`Journal::close`].
 pub struct Journal {
     owners: Vec<mpsc::Sender<Message>>,
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    workers: Mutex<Vec<Worker>>,
     streams: Mutex<BTreeMap<StreamName, Arc<Stream>>>,
     quota: Arc<Quota>,
     stream_memory_max: usize,
@@ -165,7 +167,7 @@ pub struct TooManyStreams {
 }
 
 impl Journal {
-    /// Starts the owner threads. Must be called inside a tokio runtime, whose timers they use.
+    /// Starts the owners. Must be called inside a tokio runtime, whose timers they use.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let shared = Arc::new(owner::Shared {
             fs: parts.fs,
@@ -175,23 +177,21 @@ impl Journal {
             quota: parts.quota.clone(),
             confirmed: parts.confirmed,
             opened: parts.opened,
-            runtime: Handle::current(),
+            world: parts.world,
         });
         let mut owners = Vec::with_capacity(parts.owners);
-        let mut threads = Vec::with_capacity(parts.owners);
+        let mut workers = Vec::with_capacity(parts.owners);
         for index in 0..parts.owners {
             let (sender, receiver) = mpsc::channel(OWNER_QUEUE_MAX);
             let owner = Owner::new(shared.clone(), receiver);
-            threads.push(
-                std::thread::Builder::new()
-                    .name(format!("owner-{index}"))
-                    .spawn(move || owner::run_or_abort(owner))?,
-            );
+            // An agent that has lost an owner would look alive and accept nothing for its streams.
+            let (name, owner) = (format!("owner-{index}"), Box::pin(owner.run()));
+            workers.push(shared.world.workers.start(name, owner, OnPanic::Abort)?);
             owners.push(sender);
         }
         Ok(Self {
             owners,
-            threads: Mutex::new(threads),
+            workers: Mutex::new(workers),
             streams: Mutex::default(),
             quota: parts.quota,
             stream_memory_max: parts.stream_memory_max,
@@ -204,7 +204,7 @@ impl Journal {
     pub(crate) fn with_owner(owner: mpsc::Sender<Message>, memory: usize, max: usize) -> Self {
         Self {
             owners: vec![owner],
-            threads: Mutex::default(),
+            workers: Mutex::default(),
             streams: Mutex::default(),
             quota: Arc::new(Quota::new(u64::MAX, 0)),
             stream_memory_max: memory,
@@ -261,12 +261,12 @@ impl Journal {
     }
 
     /// Tells a stream's owner that this progress is durable in the offset store. Progress towards
-    /// a sink that the stream no longer has is nobody's reason to delete. Blocks while the owner's
-    /// queue is full, so it must not be called on a runtime thread.
-    pub fn committed(&self, key: &Key, progress: &Progress) {
+    /// a sink that the stream no longer has is nobody's reason to delete. Waits while the owner's
+    /// queue is full.
+    pub async fn committed(&self, key: &Key, progress: &Progress) {
         let Some(stream) = self.find(&key.stream) else { return };
         if stream.settings.sink == key.sink {
-            let _closed = stream.owner.blocking_send(stream.committed(progress)).is_err();
+            let _closed = stream.owner.send(stream.committed(progress)).await.is_err();
         }
     }
 
@@ -275,14 +275,13 @@ impl Journal {
         self.ask_all(Message::Flush).await;
     }
 
-    /// Seals and closes every log and ends the threads. What comes later is dropped unanswered.
+    /// Seals and closes every log and ends the owners. What comes later is dropped unanswered.
     pub async fn close(&self) {
         self.ask_all(Message::Close).await;
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A panic of an owner has ended the process already.
-            let _ended = thread.join().is_ok();
+        let workers =
+            std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        for worker in workers {
+            worker.ended().await;
         }
     }
 

@@ -3,7 +3,8 @@
 //! The modules in the order in which an event meets them: [`source`] reads sockets, [`intake`] is
 //! the one place to wait, [`journal`] makes events durable, [`router`] tails the log into batches,
 //! [`uploader`] retries what was refused, [`sink`] speaks to the destination, [`offsets`] remembers
-//! what was confirmed. [`agent`] is the only module that knows every part.
+//! what was confirmed. [`agent`] is the only module that knows every part, [`world`] the only one that
+//! knows the machine's threads, calendar and randomness.
 
 pub mod admin;
 pub mod agent;
@@ -21,3 +22,4 @@ pub mod status;
 pub mod tasks;
 pub mod telemetry;
 pub mod uploader;
+pub mod world;

@@ -1,7 +1,7 @@
 //! Committed offsets: what was confirmed, per stream and sink, kept in sled and nowhere else.
 //!
 //! [`codec`] is what a value looks like, [`store`] the seam behind which sled sits, [`keeper`] decides
-//! what to do when that fails, [`thread`] runs it for all streams, [`peek`] looks without
+//! what to do when that fails, [`worker`] runs it for all streams, [`peek`] looks without
 //! changing anything, [`sim`] is a store that forgets what was not synced.
 //!
 //! The store is a cache of progress, never the truth about data: without it, delivery begins again
@@ -19,10 +19,10 @@ pub mod peek;
 pub mod sim;
 pub mod sled_store;
 pub mod store;
-mod thread;
+mod worker;
 
 pub use codec::Decoded;
-pub use thread::{Offsets, OnDurable, Unsaved};
+pub use worker::{Offsets, OnDurable, Unsaved};
 
 /// Whose progress: a stream towards a sink.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

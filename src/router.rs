@@ -28,6 +28,7 @@ use crate::sink::Sink;
 use crate::status::StreamStatus;
 use crate::tasks::Stop;
 use crate::uploader::memory::MemoryPool;
+use crate::world::World;
 
 pub use crate::journal::Durable;
 
@@ -75,6 +76,8 @@ pub struct Task {
     pub stop: Stop,
     /// How long draining may take.
     pub drain_timeout: Duration,
+    /// Threads, the time of day, randomness.
+    pub world: World,
 }
 
 /// Delivers a stream until it is told to stop, then drains it: for as long as `drain_timeout`

@@ -7,10 +7,10 @@ pub mod file;
 pub mod firehose;
 
 use std::fmt::Debug;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use crate::tasks::BoxFuture;
 
 /// What one call may hold. Sizes are of data as it is handed over, before any encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +136,6 @@ pub struct Failure {
     /// A sentence for people, with the cause.
     pub message: String,
 }
-
-/// A future that a trait object can return.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A destination.
 pub trait Sink: Debug + Send + Sync {

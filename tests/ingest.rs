@@ -21,6 +21,7 @@ use standpipe::journal::{Journal, Opened, Parts};
 use standpipe::source::{Context, KINDS};
 use standpipe::status::AgentStatus;
 use standpipe::tasks::{self, Stopper, stop_pair};
+use standpipe::world::World;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::fs::sim::{Loss, SimFs};
 use standpipe_wal::log::OsEntropy;
@@ -74,6 +75,7 @@ fn start(fs: &SimFs) -> Agent {
         quota: Arc::new(Quota::new(u64::MAX / 2, 0)),
         confirmed: HashMap::new(),
         opened: sender,
+        world: World::real(),
     });
     let journal = Arc::new(journal.unwrap());
     let intake = Intake::new(journal.clone(), settings(), BTreeMap::new(), 16 << 20);

@@ -18,6 +18,7 @@ use standpipe::intake::{Door, Intake, Outcome, Refusal, UnknownStreams};
 use standpipe::journal::quota::Quota;
 use standpipe::journal::{Journal, Opened, Parts};
 use standpipe::offsets::{Key, Progress};
+use standpipe::world::World;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::fs::sim::{Fault, Loss, SimFs};
 use standpipe_wal::log::Entropy;
@@ -72,6 +73,7 @@ fn start_after(
         quota: Arc::new(Quota::new(bytes_max, 0)),
         confirmed,
         opened: sender,
+        world: World::real(),
     });
     let journal = Arc::new(journal.unwrap());
     let intake = Intake::new(journal.clone(), settings, BTreeMap::new(), MEMORY);
@@ -164,10 +166,9 @@ async fn offsets_that_were_confirmed_are_not_reused_and_do_not_trim() {
     let door = again.door("a");
     let next = again.submit(&door, events(5, 1, 10)).await.await.unwrap().unwrap();
     assert_eq!(next, Offset::new(300)..Offset::new(301));
-    let journal = again.journal.clone();
+    let journal = &again.journal;
     let key = Key { stream: name("a"), sink: "none".into() };
-    let told = tokio::task::spawn_blocking(move || journal.committed(&key, &progress));
-    told.await.unwrap();
+    journal.committed(&key, &progress).await;
     // The owner answers this after it has dealt with the commit.
     again.submit(&door, events(6, 1, 10)).await.await.unwrap().unwrap();
     assert_eq!(stored(&again.fs, "a", range.end), [0, 1, 2, 3, 4]);

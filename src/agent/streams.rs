@@ -16,34 +16,31 @@ use crate::router;
 use crate::sink::Sink;
 use crate::tasks::{self, Stop};
 use crate::uploader::memory::MemoryPool;
+use crate::world::World;
 
 /// What every router is given.
 pub(super) struct Streams {
-    config: Arc<Config>,
-    fs: Arc<dyn Fs>,
-    offsets: Arc<Offsets>,
-    progress: BTreeMap<Key, Progress>,
-    sinks: BTreeMap<String, Arc<dyn Sink>>,
-    memory: MemoryPool,
-    stop: Stop,
+    pub(super) config: Arc<Config>,
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) offsets: Arc<Offsets>,
+    pub(super) progress: BTreeMap<Key, Progress>,
+    pub(super) sinks: BTreeMap<String, Arc<dyn Sink>>,
+    pub(super) memory: MemoryPool,
+    pub(super) stop: Stop,
+    pub(super) world: World,
 }
 
 impl Streams {
     /// Builds the sinks that are configured.
-    pub(super) async fn new(
-        config: Arc<Config>,
-        fs: Arc<dyn Fs>,
-        offsets: Arc<Offsets>,
-        progress: BTreeMap<Key, Progress>,
-        stop: Stop,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn build_sinks(
+        config: &Config,
+    ) -> anyhow::Result<BTreeMap<String, Arc<dyn Sink>>> {
         let mut sinks = BTreeMap::new();
         for (name, sink) in &config.sinks {
             let built = sink.build().await.with_context(|| format!("build the sink {name}"))?;
             sinks.insert(name.clone(), built);
         }
-        let memory = MemoryPool::new(config.upload.memory_max);
-        Ok(Self { config, fs, offsets, progress, sinks, memory, stop })
+        Ok(sinks)
     }
 
     /// Runs until told to stop and until every router has ended.
@@ -52,6 +49,7 @@ impl Streams {
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {
+                biased;
                 () = stop.stopped() => break,
                 // A panic of a router was reported when it happened; its stream shows no progress.
                 Some(_ended) = routers.join_next() => {}
@@ -102,6 +100,7 @@ impl Streams {
             backoff_max: self.config.upload.backoff_max,
             drain_timeout: self.config.upload.drain_timeout,
             stop: self.stop.clone(),
+            world: self.world.clone(),
         };
         tasks::spawn_on(routers, router::run(task));
     }

@@ -1,20 +1,23 @@
-//! One owner thread: take what is queued, write it, sync each dirty file once, answer everybody.
+//! One owner: take what is queued, write it, sync each dirty file once, answer everybody.
+//!
+//! It waits in two places only, for a message and for room to announce a log that it opened; between
+//! them a round runs to its end and blocks on the disk, so it is a worker of its own.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use standpipe_wal::fs::Fs;
 use standpipe_wal::{Offset, Options, StreamName};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::quota::Quota;
 use super::slot::Slot;
 use super::{Message, Opened, Stream};
 use crate::limits::ROUND_BYTES_MAX;
+use crate::world::World;
 
 /// What all owners have in common.
 #[derive(Debug)]
@@ -26,14 +29,14 @@ pub(super) struct Shared {
     pub(super) quota: Arc<Quota>,
     pub(super) confirmed: HashMap<StreamName, Offset>,
     pub(super) opened: mpsc::Sender<Opened>,
-    pub(super) runtime: Handle,
+    pub(super) world: World,
 }
 
-/// The thread's state.
+/// The worker's state.
 pub(super) struct Owner {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Message>,
-    slots: HashMap<u32, Slot>,
+    slots: BTreeMap<u32, Slot>,
     /// Streams with events that were pushed and not synced.
     dirty: Vec<u32>,
     /// Whether some stream has as much to sync as one round may hold.
@@ -42,6 +45,8 @@ pub(super) struct Owner {
     sync_at: Option<Instant>,
     /// When some stream needs attention without a message: a retry, a trim, an idle roll.
     care_at: Option<Instant>,
+    /// Logs that were opened in this round, and whose readers do not know it yet.
+    opened: Vec<Opened>,
     flushes: Vec<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
 }
@@ -52,33 +57,26 @@ enum Received {
     Gone,
 }
 
-/// Runs an owner to its end. A panic ends the process: an agent that has lost an owner would look
-/// alive and accept nothing for its streams, and what is on disk is safe.
-pub(super) fn run_or_abort(owner: Owner) {
-    if catch_unwind(AssertUnwindSafe(|| owner.run())).is_err() {
-        tracing::error!("an owner thread panicked; the agent ends so that it can be restarted");
-        std::process::abort();
-    }
-}
-
 impl Owner {
     pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Message>) -> Self {
         Self {
             shared,
             queue,
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             dirty: Vec::new(),
             round_is_full: false,
             sync_at: None,
             care_at: None,
+            opened: Vec::new(),
             flushes: Vec::new(),
             closing: None,
         }
     }
 
-    fn run(mut self) {
+    /// Works until it is told to close, or nobody is left who could tell it anything.
+    pub(super) async fn run(mut self) {
         loop {
-            match self.receive() {
+            match self.receive().await {
                 Received::Message(message) => self.take(message),
                 Received::TimedOut => {}
                 Received::Gone => return self.close(),
@@ -98,20 +96,20 @@ impl Owner {
             if self.closing.is_some() {
                 return self.close();
             }
+            for opened in self.opened.drain(..) {
+                // Gone only while the agent stops.
+                let _gone = self.shared.opened.send(opened).await.is_err();
+            }
         }
     }
 
-    fn receive(&mut self) -> Received {
+    async fn receive(&mut self) -> Received {
         let received = match [self.sync_at, self.care_at].into_iter().flatten().min() {
-            None => self.queue.blocking_recv(),
-            Some(at) => {
-                let queue = &mut self.queue;
-                let receive = async { tokio::time::timeout_at(at.into(), queue.recv()).await };
-                match self.shared.runtime.block_on(receive) {
-                    Ok(received) => received,
-                    Err(_elapsed) => return Received::TimedOut,
-                }
-            }
+            None => self.queue.recv().await,
+            Some(at) => match timeout_at(at, self.queue.recv()).await {
+                Ok(received) => received,
+                Err(_elapsed) => return Received::TimedOut,
+            },
         };
         received.map_or(Received::Gone, Received::Message)
     }
@@ -125,9 +123,10 @@ impl Owner {
             }
             Message::Append(append) => {
                 let id = append.stream.id;
+                let now_ms = self.shared.world.now_ms();
                 let slot = self.slot(&append.stream);
                 let was_dirty = slot.is_dirty();
-                slot.append(append);
+                slot.append(append, now_ms);
                 let (is_dirty, unsynced) = (slot.is_dirty(), slot.unsynced_bytes());
                 if is_dirty && !was_dirty {
                     self.dirty.push(id);
@@ -136,8 +135,9 @@ impl Owner {
                 self.look_after(id);
             }
             Message::Committed { stream, committed, damaged } => {
+                let now_ms = self.shared.world.now_ms();
                 if let Some(slot) = self.slots.get_mut(&stream) {
-                    slot.committed(committed, &damaged, now_ms());
+                    slot.committed(committed, &damaged, now_ms);
                     slot.report(&self.shared.quota);
                     self.look_after(stream);
                 }
@@ -148,11 +148,11 @@ impl Owner {
     }
 
     fn slot(&mut self, stream: &Arc<Stream>) -> &mut Slot {
-        let shared = &self.shared;
+        let (shared, opened) = (&self.shared, &mut self.opened);
         self.slots.entry(stream.id).or_insert_with(|| {
             let confirmed = shared.confirmed.get(&stream.name).copied().unwrap_or_default();
             let mut slot = Slot::new(stream.clone(), confirmed);
-            slot.open(shared, now_ms());
+            opened.extend(slot.open(shared, shared.world.now_ms()));
             slot
         })
     }
@@ -178,7 +178,7 @@ impl Owner {
         self.round_is_full = false;
         for id in std::mem::take(&mut self.dirty) {
             if let Some(slot) = self.slots.get_mut(&id) {
-                slot.sync(&self.shared.quota, now_ms());
+                slot.sync(&self.shared.quota, self.shared.world.now_ms());
                 self.look_after(id);
             }
         }
@@ -198,7 +198,7 @@ impl Owner {
         let now = Instant::now();
         for slot in self.slots.values_mut() {
             if slot.wants_care_at().is_some_and(|at| at <= now) {
-                slot.care(&self.shared, now_ms());
+                self.opened.extend(slot.care(&self.shared, self.shared.world.now_ms()));
                 slot.report(&self.shared.quota);
             }
         }
@@ -208,16 +208,10 @@ impl Owner {
     fn close(mut self) {
         self.sync();
         for slot in self.slots.into_values() {
-            slot.close(now_ms());
+            slot.close(self.shared.world.now_ms());
         }
         if let Some(answer) = self.closing {
             let _gone = answer.send(()).is_err();
         }
     }
-}
-
-/// Now, in milliseconds of Unix time; zero before 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use standpipe_wal::limits::SEGMENT_HEADER_BYTES;
 use standpipe_wal::{Error, Log, Offset};
-use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::message::{Append, Room};
 use super::owner::Shared;
@@ -65,14 +66,17 @@ impl Slot {
         }
     }
 
-    /// Opens the log, recovers what is there and tells its reader.
-    pub(super) fn open(&mut self, shared: &Shared, now_ms: u64) {
+    /// Opens the log and recovers what is there. Returns what its reader has to be told.
+    pub(super) fn open(&mut self, shared: &Shared, now_ms: u64) -> Option<Opened> {
         let name = &self.stream.name;
         let opened =
             Log::open(&shared.fs, &shared.dir, name, &shared.options, self.confirmed, now_ms);
         let (log, recovery) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.failed(&error),
+            Err(error) => {
+                self.failed(&error);
+                return None;
+            }
         };
         let durable = Durable { offset: log.durable(), payload_bytes: 0, newest_ms: now_ms };
         self.stream.durable.send_replace(durable);
@@ -88,8 +92,7 @@ impl Slot {
         self.publish_shape();
         self.report(&shared.quota);
         self.recovered();
-        // Gone only while the agent stops.
-        let _gone = shared.opened.blocking_send(opened).is_err();
+        Some(opened)
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -101,11 +104,11 @@ impl Slot {
     }
 
     /// Takes events into the round, or keeps or refuses them while the log cannot be written.
-    pub(super) fn append(&mut self, append: Append) {
+    pub(super) fn append(&mut self, append: Append, now_ms: u64) {
         match &mut self.log {
             Some(log) if self.retry_at.is_none() => {
                 let payload_bytes = append.events.payload_bytes();
-                let range = log.push(append.events, super::owner::now_ms());
+                let range = log.push(append.events, now_ms);
                 self.unanswered.push_back(Unanswered {
                     range,
                     payload_bytes,
@@ -297,12 +300,11 @@ impl Slot {
         self.retained.is_empty() && self.log.as_ref().is_some_and(|log| log.disk_bytes() > empty)
     }
 
-    /// Does what time has made due.
-    pub(super) fn care(&mut self, shared: &Shared, now_ms: u64) {
+    /// Does what time has made due. Returns what a reader has to be told, where the log was opened.
+    pub(super) fn care(&mut self, shared: &Shared, now_ms: u64) -> Option<Opened> {
         let now = Instant::now();
-        if self.retry_at.is_some_and(|at| at <= now) {
-            self.retry(shared, now_ms);
-        }
+        let is_retry_due = self.retry_at.is_some_and(|at| at <= now);
+        let opened = if is_retry_due { self.retry(shared, now_ms) } else { None };
         let retain = self.retain();
         let mut trim_to = None;
         while let Some((_, committed)) = self.retained.pop_front_if(|(at, _)| *at + retain <= now) {
@@ -314,21 +316,19 @@ impl Slot {
         if self.idle_since.is_some_and(|at| at + IDLE_ROLL_AFTER <= now) && self.has_idle_bytes() {
             self.roll_idle(now_ms);
         }
+        opened
     }
 
-    fn retry(&mut self, shared: &Shared, now_ms: u64) {
+    fn retry(&mut self, shared: &Shared, now_ms: u64) -> Option<Opened> {
         self.retry_at = None;
-        if self.log.is_none() {
-            self.open(shared, now_ms);
-        }
-        if self.log.is_none() {
-            return;
-        }
+        let opened = if self.log.is_none() { self.open(shared, now_ms) } else { None };
+        self.log.as_ref()?;
         for append in std::mem::take(&mut self.waiting) {
-            self.append(append);
+            self.append(append, now_ms);
         }
         // With nothing to write this still tries whether a segment can be begun.
         self.sync(&shared.quota, now_ms);
+        opened
     }
 
     /// Everything was delivered a while ago: the last segment gives its bytes back too.

@@ -16,6 +16,7 @@ use crate::router::batch::Batch;
 use crate::router::tail::{Read, Wanted, read};
 use crate::sink::{Limits, Sink};
 use crate::uploader::memory::{MemoryPool, Reserved};
+use crate::world::World;
 
 /// What all calls of a stream are built with.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Builder {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) memory: MemoryPool,
     pub(crate) durable: watch::Receiver<Durable>,
+    pub(crate) world: World,
 }
 
 /// Which events a call is for.
@@ -72,8 +74,9 @@ impl Builder {
             call_bytes_max: call_bytes_max.min(data_bytes),
         };
         let sink = Arc::clone(&self.sink);
+        let world = self.world.clone();
         let reading = move || self.read(events, until, limits, data_bytes);
-        let (tail, mut read) = match tokio::task::spawn_blocking(reading).await {
+        let (tail, mut read) = match world.blocking(reading).await {
             Ok((tail, read)) => (tail, read.map_err(|error| describe(&error))),
             Err(error) => (None, Err(error.to_string())),
         };

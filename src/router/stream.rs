@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use standpipe_wal::Offset;
 use standpipe_wal::tail::Tail;
@@ -69,7 +69,7 @@ enum Done {
 impl Stream {
     pub(super) fn new(task: Task) -> Self {
         let Task { stream, dir, fs, log_id, oldest, durable, settings, destination, .. } = task;
-        let Task { sink, sink_name, progress, commits, memory, status, stop, .. } = task;
+        let Task { sink, sink_name, progress, commits, memory, status, stop, world, .. } = task;
         let rule = Arc::new(Rule::new(settings.aggregate, &settings.delimiter));
         let (window, committed) = restore(&stream, log_id, oldest, progress);
         let condition = Condition::new(stream.clone(), sink_name.clone(), Arc::clone(&status));
@@ -77,13 +77,13 @@ impl Stream {
             Overlap { in_flight_max: settings.in_flight_max.max(1), ordered: settings.ordered },
             call_bytes_max(sink.as_ref(), &memory),
             window,
-            Backoff::new(task.backoff_max, fastrand::u64(..)),
+            Backoff::new(task.backoff_max, world.entropy.u64()),
             condition,
             Arc::clone(&status),
         );
         let cursor = uploader.window().committed();
         let pending = Pending::new(cursor, *durable.borrow(), Instant::now());
-        let builder = Builder { fs, dir, rule, sink, memory, durable: durable.clone() };
+        let builder = Builder { fs, dir, rule, sink, memory, durable: durable.clone(), world };
         Self {
             key: Key { stream, sink: sink_name },
             log_id,
@@ -175,6 +175,7 @@ impl Stream {
         let wake = [until, company, drained_by].into_iter().flatten().min();
         let sleep = sleep_until(wake.unwrap_or_else(Instant::now));
         tokio::select! {
+            biased;
             Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
                 self.ended(done);
             }
@@ -305,8 +306,7 @@ impl Stream {
     /// Notes how far new events were read.
     fn note_read(&mut self, read: &Read, tail: Option<&Tail>, until: Durable, now: Instant) {
         let Some(tail) = tail else { return };
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let clock = Clock { now, now_ms: u64::try_from(now_ms).unwrap_or(u64::MAX) };
+        let clock = Clock { now, now_ms: self.builder.world.now_ms() };
         let payload = self.pending.counted(&read.packed.spans);
         self.pending.read(tail.offset(), payload, until, read.last_ms, clock);
         self.status.embedded_delimiter.add(read.packed.embedded_delimiter);
@@ -330,6 +330,7 @@ impl Stream {
             show_backlog(&self.status, &self.pending, &self.uploader);
             let later = sleep_until(Instant::now() + PAUSED_STATUS_INTERVAL);
             tokio::select! {
+                biased;
                 () = self.stop.stopped() => {}
                 () = later => {}
             }

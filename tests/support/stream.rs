@@ -13,6 +13,7 @@ use standpipe::sink::{KINDS, Sink};
 use standpipe::status::StreamStatus;
 use standpipe::tasks::{Stopper, spawn, stop_pair};
 use standpipe::uploader::memory::MemoryPool;
+use standpipe::world::World;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::fs::real::RealFs;
 use standpipe_wal::log::{Log, Options, OsEntropy};
@@ -160,6 +161,7 @@ impl Writer {
             backoff_max: Duration::from_millis(200),
             stop,
             drain_timeout: Duration::from_secs(30),
+            world: World::real(),
         };
         Delivery { status, commits, stopper, router: spawn(router::run(task)) }
     }

@@ -11,6 +11,8 @@ use crate::limits::OFFSETS_BROKEN_KEPT_MAX;
 use crate::offsets::peek::peek;
 use crate::offsets::{Key, Offsets, Progress};
 use crate::status::AgentStatus;
+use crate::tasks::BoxFuture;
+use crate::world::World;
 
 fn key(number: u64) -> Key {
     Key { stream: format!("stream-{number}").parse().unwrap(), sink: "firehose".into() }
@@ -20,23 +22,27 @@ fn at(committed: u64) -> Progress {
     Progress { committed, ..Progress::default() }
 }
 
-fn start(data_dir: &Path) -> (Offsets, BTreeMap<Key, Progress>, Arc<AgentStatus>) {
+async fn start(data_dir: &Path) -> (Offsets, BTreeMap<Key, Progress>, Arc<AgentStatus>) {
     let status = Arc::<AgentStatus>::default();
     let store = Box::new(SledStore::new(data_dir));
-    let (offsets, loaded) =
-        Offsets::start(store, Box::new(|_, _| {}), Arc::clone(&status)).unwrap();
+    let nothing =
+        Box::new(|_: &Key, _: &Progress| -> BoxFuture<'static, ()> { Box::pin(async {}) });
+    let world = World::real();
+    let started = Offsets::start(store, nothing, Arc::clone(&status), &world);
+    let (offsets, loaded) = started.await.unwrap();
     (offsets, loaded, status)
 }
 
 /// Starts on what is there, commits once, stops, and finds that commit again.
-fn must_go_on(data_dir: &Path) -> (BTreeMap<Key, Progress>, String) {
-    let (offsets, loaded, status) = start(data_dir);
+async fn must_go_on(data_dir: &Path) -> (BTreeMap<Key, Progress>, String) {
+    let (offsets, loaded, status) = start(data_dir).await;
     offsets.commit(&key(7), at(777));
-    offsets.stop();
+    offsets.stop().await;
     let state = status.offsets.state();
     assert!(["ok", "restarted"].contains(&state.state.as_str()), "{state:?}");
-    let (_offsets, again, _) = start(data_dir);
+    let (offsets, again, _) = start(data_dir).await;
     assert_eq!(again.get(&key(7)), Some(&at(777)));
+    offsets.stop().await;
     (loaded, state.state)
 }
 
@@ -64,23 +70,24 @@ fn copy(from: &Path) -> TempDir {
     to
 }
 
-#[test]
-fn what_was_committed_is_there_after_a_restart() {
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
     let dir = TempDir::new().unwrap();
-    let (offsets, loaded, _) = start(dir.path());
+    let (offsets, loaded, _) = start(dir.path()).await;
     assert!(loaded.is_empty());
     let expected: BTreeMap<_, _> = (0..1000).map(|n| (key(n), at(n * n))).collect();
     for (key, progress) in &expected {
         offsets.commit(key, progress.clone());
     }
-    offsets.stop();
-    let (_offsets, loaded, status) = start(dir.path());
+    offsets.stop().await;
+    let (offsets, loaded, status) = start(dir.path()).await;
+    offsets.stop().await;
     assert_eq!(loaded, expected);
     assert_eq!(status.offsets.state().state, "ok");
 }
 
-#[test]
-fn damage_of_any_file_lets_the_agent_start() {
+#[tokio::test]
+async fn damage_of_any_file_lets_the_agent_start() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -112,7 +119,7 @@ fn damage_of_any_file_lets_the_agent_start() {
                 }
             }
             println!("{} damage {damage}", name.display());
-            let (_, state) = must_go_on(copy.path());
+            let (_, state) = must_go_on(copy.path()).await;
             if state == "restarted" {
                 restarted += 1;
                 assert!(copy.path().join("offsets.broken-1").exists());
@@ -122,11 +129,11 @@ fn damage_of_any_file_lets_the_agent_start() {
     assert!(restarted > 0, "no damage was found");
 }
 
-#[test]
-fn a_foreign_file_in_the_place_of_the_store_is_set_aside() {
+#[tokio::test]
+async fn a_foreign_file_in_the_place_of_the_store_is_set_aside() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("offsets"), b"not a directory").unwrap();
-    let (_, state) = must_go_on(dir.path());
+    let (_, state) = must_go_on(dir.path()).await;
     assert_eq!(state, "restarted");
     assert_eq!(fs::read(dir.path().join("offsets.broken-1")).unwrap(), b"not a directory");
 }

@@ -44,8 +44,14 @@ impl OffsetStore for Gated {
     }
 }
 
-#[test]
-fn commits_that_come_during_a_sync_share_the_next_and_the_newest_wins() {
+/// Nobody is told.
+fn nothing() -> OnDurable {
+    Box::new(|_, _| Box::pin(async {}))
+}
+
+// The test blocks a thread of its own while the worker waits for the runtime's timer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn commits_that_come_during_a_sync_share_the_next_and_the_newest_wins() {
     let disk = SimDisk::default();
     let (began, begins) = channel();
     let (open_gate, go_on) = channel();
@@ -54,9 +60,11 @@ fn commits_that_come_during_a_sync_share_the_next_and_the_newest_wins() {
     let on_durable: OnDurable = Box::new(move |key: &Key, progress: &Progress| {
         let on_disk = seen.durable().0.get(&key.encode()) == Some(&progress.encode());
         tell.send((key.clone(), progress.committed, on_disk)).unwrap();
+        Box::pin(async {})
     });
     let store = Box::new(Gated { inner: disk.store(), began, go_on });
-    let (offsets, loaded) = Offsets::start(store, on_durable, Arc::default()).unwrap();
+    let (offsets, loaded) =
+        Offsets::start(store, on_durable, Arc::default(), &World::real()).await.unwrap();
     assert!(loaded.is_empty());
 
     offsets.commit(&key("a"), at(1));
@@ -70,7 +78,7 @@ fn commits_that_come_during_a_sync_share_the_next_and_the_newest_wins() {
         open_gate.send(()).unwrap();
     }
     begins.recv().unwrap();
-    offsets.stop();
+    offsets.stop().await;
 
     let told: Vec<_> = told.iter().collect();
     assert_eq!(told, [(key("a"), 1, true), (key("a"), 100, true), (key("b"), 5, true)]);
@@ -81,9 +89,9 @@ fn commits_that_come_during_a_sync_share_the_next_and_the_newest_wins() {
 #[tokio::test]
 async fn a_flush_returns_once_everything_before_it_is_durable() {
     let disk = SimDisk::default();
-    let nothing: OnDurable = Box::new(|_, _| {});
     let status = Arc::<AgentStatus>::default();
-    let (offsets, _) = Offsets::start(disk.store(), nothing, Arc::clone(&status)).unwrap();
+    let (offsets, _) =
+        Offsets::start(disk.store(), nothing(), Arc::clone(&status), &World::real()).await.unwrap();
     for committed in 1..50 {
         offsets.commit(&key("a"), at(committed));
         offsets.flush().await.unwrap();
@@ -99,19 +107,19 @@ async fn a_flush_returns_once_everything_before_it_is_durable() {
     offsets.commit(&key("a"), at(51));
     offsets.flush().await.unwrap();
     assert_eq!(status.offsets.state().state, "restarted");
-    offsets.stop();
+    offsets.stop().await;
     offsets.flush().await.unwrap_err();
 }
 
-#[test]
-fn what_was_committed_is_saved_by_stop_and_found_by_the_next_start() {
+#[tokio::test]
+async fn what_was_committed_is_saved_by_stop_and_found_by_the_next_start() {
     let disk = SimDisk::default();
     let start =
-        |disk: &SimDisk| Offsets::start(disk.store(), Box::new(|_, _| {}), Arc::default()).unwrap();
-    let (offsets, _) = start(&disk);
+        async || Offsets::start(disk.store(), nothing(), Arc::default(), &World::real()).await;
+    let (offsets, _) = start().await.unwrap();
     offsets.commit(&key("a"), at(3));
-    offsets.stop();
+    offsets.stop().await;
     disk.cut_power(0);
-    let (_offsets, loaded) = start(&disk);
+    let (_offsets, loaded) = start().await.unwrap();
     assert_eq!(loaded, BTreeMap::from([(key("a"), at(3))]));
 }

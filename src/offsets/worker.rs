@@ -1,12 +1,15 @@
-//! The thread that makes commits of all streams durable together, and its handle.
+//! The worker that makes commits of all streams durable together, and its handle.
+//!
+//! Commits are left in a tray, which is a `watch`: the worker waits until the tray's content is such
+//! that there is something to do, and looks before it waits. There is no signal that could be missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::keeper::{Finding, Keeper};
@@ -16,9 +19,11 @@ use crate::limits::{
     OFFSETS_CALL_MAX, OFFSETS_RETRY_INTERVAL, OFFSETS_START_PATIENCE, OFFSETS_SYNC_INTERVAL,
 };
 use crate::status::AgentStatus;
+use crate::tasks::BoxFuture;
+use crate::world::{self, OnPanic, World};
 
-/// What is told about each commit once it is durable.
-pub type OnDurable = Box<dyn Fn(&Key, &Progress) + Send>;
+/// What is told about each commit once it is durable. The next round waits until it was told.
+pub type OnDurable = Box<dyn Fn(&Key, &Progress) -> BoxFuture<'static, ()> + Send>;
 
 /// Commits that are not durable, and why.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,71 +35,82 @@ pub struct Unsaved(String);
 #[derive(Debug)]
 pub struct Offsets {
     desk: Arc<Desk>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    worker: Mutex<Option<world::Worker>>,
 }
 
-/// Where commits are left for the thread.
+/// Where commits are left for the worker.
 #[derive(Debug)]
 struct Desk {
-    tray: Mutex<Tray>,
-    changed: Condvar,
+    tray: watch::Sender<Tray>,
     status: Arc<AgentStatus>,
 }
 
 #[derive(Debug, Default)]
 struct Tray {
-    /// The newest value of each key that the thread has not taken yet.
+    /// The newest value of each key that the worker has not taken yet.
     commits: BTreeMap<Key, Progress>,
     /// Who waits for everything committed so far to be durable.
     waiting: Vec<oneshot::Sender<Result<(), Unsaved>>>,
     stop: bool,
-    /// When the thread called into the store, while it has not returned.
+    /// When the worker called into the store, while it has not returned.
     in_call_since: Option<Instant>,
 }
 
+impl Tray {
+    /// Whether somebody waits for the worker.
+    fn is_urgent(&self) -> bool {
+        self.stop || !self.waiting.is_empty()
+    }
+
+    /// Whether there is anything for it to do.
+    fn has_work(&self) -> bool {
+        self.is_urgent() || !self.commits.is_empty()
+    }
+}
+
 impl Offsets {
-    /// Starts the thread and returns what the store holds. Blocks until the store was read; where
-    /// that fails for a reason that may pass, at most [`OFFSETS_START_PATIENCE`], and delivery
-    /// begins at the oldest event that the log retains.
+    /// Starts the worker and returns what the store holds, once it was read; where that fails for a
+    /// reason that may pass, after at most [`OFFSETS_START_PATIENCE`], and delivery begins at the
+    /// oldest event that the log retains.
     ///
-    /// `on_durable` runs on the thread, after the sync.
+    /// `on_durable` runs on the worker, after the sync.
     ///
     /// # Errors
-    /// Where no thread can be started.
-    pub fn start(
+    /// Where no worker can be started.
+    pub async fn start(
         store: Box<dyn OffsetStore>,
         on_durable: OnDurable,
         status: Arc<AgentStatus>,
+        world: &World,
     ) -> io::Result<(Self, BTreeMap<Key, Progress>)> {
-        let desk = Arc::new(Desk { tray: Mutex::default(), changed: Condvar::new(), status });
-        let (loaded, load) = std::sync::mpsc::sync_channel(1);
+        let desk = Arc::new(Desk { tray: watch::Sender::default(), status });
+        let (loaded, load) = oneshot::channel();
         let worker = Worker {
             desk: Arc::clone(&desk),
             keeper: Keeper::new(store),
             on_durable,
             restarted: None,
         };
-        let thread = std::thread::Builder::new()
-            .name("offsets".into())
-            .spawn(move || worker.run(&loaded))?;
-        // The sender goes only if the thread panicked, which the hook reports: nothing was read.
-        let values = load.recv().unwrap_or_default();
-        Ok((Self { desk, thread: Mutex::new(Some(thread)) }, values))
+        let run = Box::pin(worker.run(loaded));
+        let worker = world.workers.start("offsets".into(), run, OnPanic::Unwind)?;
+        // The sender goes only if the worker panicked, which the hook reports: nothing was read.
+        let values = load.await.unwrap_or_default();
+        Ok((Self { desk, worker: Mutex::new(Some(worker)) }, values))
     }
 
     /// Takes a commit, to be made durable soon. Never waits for the store; of several commits of
     /// one key the newest wins.
     pub fn commit(&self, key: &Key, progress: Progress) {
-        let mut tray = self.desk.lock();
-        match tray.commits.get_mut(key) {
-            Some(older) => *older = progress,
-            None => {
-                tray.commits.insert(key.clone(), progress);
+        let mut in_call = None;
+        self.desk.tray.send_modify(|tray| {
+            match tray.commits.get_mut(key) {
+                Some(older) => *older = progress,
+                None => {
+                    tray.commits.insert(key.clone(), progress);
+                }
             }
-        }
-        let in_call = tray.in_call_since.map(|since| since.elapsed());
-        drop(tray);
-        self.desk.changed.notify_one();
+            in_call = tray.in_call_since.map(|since| since.elapsed());
+        });
         if let Some(duration) = in_call.filter(|&duration| duration > OFFSETS_CALL_MAX) {
             let reason = format!("a call has not returned for {} s", duration.as_secs());
             self.desk.enter("stuck", &reason);
@@ -106,41 +122,38 @@ impl Offsets {
     /// # Errors
     /// Where the store failed, or was stopped.
     pub async fn flush(&self) -> Result<(), Unsaved> {
-        let gone = || Err(Unsaved("the thread has stopped".into()));
         let (answer, answered) = oneshot::channel();
-        {
-            let mut tray = self.desk.lock();
-            if tray.stop {
-                return gone();
+        // After the stop the answer is dropped here, which says that there will be none.
+        self.desk.tray.send_if_modified(|tray| {
+            if !tray.stop {
+                tray.waiting.push(answer);
             }
-            tray.waiting.push(answer);
-        }
-        self.desk.changed.notify_one();
-        answered.await.unwrap_or_else(|_| gone())
+            !tray.stop
+        });
+        answered.await.unwrap_or_else(|_| Err(Unsaved("the store was stopped".into())))
     }
 
-    /// Makes durable what was committed, closes the store and ends the thread. Blocks for that
-    /// long. Later commits are not saved.
-    pub fn stop(&self) {
-        self.desk.lock().stop = true;
-        self.desk.changed.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+    /// Makes durable what was committed, closes the store and ends the worker; returns when it has
+    /// ended. Later commits are not saved.
+    pub async fn stop(&self) {
+        self.desk.stop();
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
             // A panic was reported by the hook; what it left unsaved is delivered again.
-            let _ended = thread.join().is_ok();
+            worker.ended().await;
         }
     }
 }
 
 impl Drop for Offsets {
     fn drop(&mut self) {
-        self.stop();
+        self.desk.stop();
     }
 }
 
 impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Tray> {
-        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stop(&self) {
+        self.tray.send_modify(|tray| tray.stop = true);
     }
 
     /// Enters a state and logs the change.
@@ -155,28 +168,41 @@ impl Desk {
     }
 
     /// Waits for work, but with commits alone not before `not_before`. Takes all of it.
-    fn take_work(&self, not_before: Instant, unfinished: bool) -> Work {
-        let mut tray = self.lock();
-        loop {
-            let due = not_before.saturating_duration_since(Instant::now());
-            let has_work = unfinished || !tray.commits.is_empty();
-            if tray.stop || !tray.waiting.is_empty() || (has_work && due.is_zero()) {
-                tray.in_call_since = Some(Instant::now());
-                return Work {
-                    commits: std::mem::take(&mut tray.commits),
-                    waiting: std::mem::take(&mut tray.waiting),
-                    stop: tray.stop,
-                };
-            }
-            tray = if has_work {
-                self.changed.wait_timeout(tray, due).unwrap_or_else(PoisonError::into_inner).0
-            } else {
-                self.changed.wait(tray).unwrap_or_else(PoisonError::into_inner)
-            };
+    async fn take_work(&self, not_before: Instant, unfinished: bool) -> Work {
+        let mut tray = self.tray.subscribe();
+        // Waiting fails only where the tray's sender is gone, and it is here.
+        let hurried = timeout_at(not_before, tray.wait_for(Tray::is_urgent)).await.is_ok();
+        if !hurried && !unfinished {
+            let _here = tray.wait_for(Tray::has_work).await.is_ok();
         }
+        let mut work = None;
+        self.tray.send_if_modified(|tray| {
+            tray.in_call_since = Some(Instant::now());
+            work = Some(Work {
+                commits: std::mem::take(&mut tray.commits),
+                waiting: std::mem::take(&mut tray.waiting),
+                stop: tray.stop,
+            });
+            false
+        });
+        work.unwrap_or_default()
+    }
+
+    /// Waits until a point in time, or until told to stop.
+    async fn is_stopped_before(&self, until: Instant) -> bool {
+        let mut tray = self.tray.subscribe();
+        timeout_at(until, tray.wait_for(|tray| tray.stop)).await.is_ok()
+    }
+
+    fn returned(&self) {
+        self.tray.send_if_modified(|tray| {
+            tray.in_call_since = None;
+            false
+        });
     }
 }
 
+#[derive(Default)]
 struct Work {
     commits: BTreeMap<Key, Progress>,
     waiting: Vec<oneshot::Sender<Result<(), Unsaved>>>,
@@ -192,24 +218,25 @@ struct Worker {
 }
 
 impl Drop for Worker {
-    /// Nobody waits for a thread that is gone, however it went.
+    /// Nobody waits for a worker that is gone, however it went.
     fn drop(&mut self) {
-        let mut tray = self.desk.lock();
-        tray.stop = true;
-        tray.waiting.clear();
+        self.desk.tray.send_modify(|tray| {
+            tray.stop = true;
+            tray.waiting.clear();
+        });
     }
 }
 
 impl Worker {
-    fn run(mut self, loaded: &std::sync::mpsc::SyncSender<BTreeMap<Key, Progress>>) {
-        let mut pause = self.open();
+    async fn run(mut self, loaded: oneshot::Sender<BTreeMap<Key, Progress>>) {
+        let mut pause = self.open().await;
         if loaded.send(self.keeper.values().clone()).is_err() {
             return;
         }
         loop {
             let unfinished = self.keeper.is_unfinished();
-            let work = self.desk.take_work(Instant::now() + pause, unfinished);
-            let outcome = self.round(work.commits);
+            let work = self.desk.take_work(Instant::now() + pause, unfinished).await;
+            let outcome = self.round(work.commits).await;
             pause = match outcome {
                 Ok(()) => OFFSETS_SYNC_INTERVAL,
                 Err(_) => OFFSETS_RETRY_INTERVAL,
@@ -226,23 +253,26 @@ impl Worker {
     }
 
     /// Reads the store, with some patience. Returns when to come back.
-    fn open(&mut self) -> Duration {
+    async fn open(&mut self) -> Duration {
         let began = Instant::now();
         loop {
-            if self.round(BTreeMap::new()).is_ok() {
+            if self.round(BTreeMap::new()).await.is_ok() {
                 return Duration::ZERO;
             }
             let left = OFFSETS_START_PATIENCE.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return OFFSETS_RETRY_INTERVAL;
             }
-            std::thread::park_timeout(left.min(OFFSETS_RETRY_INTERVAL));
+            let until = Instant::now() + left.min(OFFSETS_RETRY_INTERVAL);
+            if self.desk.is_stopped_before(until).await {
+                return Duration::ZERO;
+            }
         }
     }
 
-    fn round(&mut self, commits: BTreeMap<Key, Progress>) -> Result<(), Unsaved> {
+    async fn round(&mut self, commits: BTreeMap<Key, Progress>) -> Result<(), Unsaved> {
         let outcome = self.keeper.round(commits);
-        self.desk.lock().in_call_since = None;
+        self.desk.returned();
         for finding in self.keeper.take_findings() {
             self.report(finding);
         }
@@ -252,7 +282,10 @@ impl Worker {
                     Some(reason) => self.desk.enter("restarted", reason),
                     None => self.desk.enter("ok", ""),
                 }
-                self.tell(&durable);
+                let telling = self.tell(&durable);
+                for told in telling {
+                    told.await;
+                }
                 Ok(())
             }
             Err(failure) => {
@@ -263,12 +296,9 @@ impl Worker {
         }
     }
 
-    fn tell(&self, durable: &BTreeSet<Key>) {
-        for key in durable {
-            if let Some(progress) = self.keeper.values().get(key) {
-                (self.on_durable)(key, progress);
-            }
-        }
+    fn tell(&self, durable: &BTreeSet<Key>) -> Vec<BoxFuture<'static, ()>> {
+        let values = durable.iter().filter_map(|key| self.keeper.values().get_key_value(key));
+        values.map(|(key, progress)| (self.on_durable)(key, progress)).collect()
     }
 
     fn report(&mut self, finding: Finding) {

@@ -1,0 +1,218 @@
+//! An agent without its doors: intake, journal, routers, offsets, and the wires between them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use standpipe_wal::fs::Fs;
+use standpipe_wal::retention::Pool;
+use standpipe_wal::{Offset, Options, StreamName};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::streams::Streams;
+use crate::config::Config;
+use crate::intake::Intake;
+use crate::journal::quota::Quota;
+use crate::journal::{Journal, Opened, Parts};
+use crate::limits::OPENED_QUEUE_MAX;
+use crate::offsets::store::OffsetStore;
+use crate::offsets::{Key, Offsets, Progress};
+use crate::status::AgentStatus;
+use crate::tasks::{self, BoxFuture, Stopper};
+use crate::uploader::memory::MemoryPool;
+use crate::world::World;
+
+/// What a pipeline stands on.
+#[derive(Debug)]
+pub struct Ground {
+    /// The disk of the logs. The data directory exists on it.
+    pub fs: Arc<dyn Fs>,
+    /// Where committed offsets are kept.
+    pub store: Box<dyn OffsetStore>,
+    /// Threads, the time of day, randomness.
+    pub world: World,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pipeline {
+    config: Arc<Config>,
+    fs: Arc<dyn Fs>,
+    intake: Intake,
+    journal: Arc<Journal>,
+    offsets: Arc<Offsets>,
+    stop_uploads: Stopper,
+    uploads: JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Reads the committed offsets, starts the owners of the logs, and delivers each log that is
+    /// opened from then on.
+    ///
+    /// # Errors
+    /// Where the data directory cannot be used, or a sink cannot be built. Damage in the data
+    /// directory is never a reason to fail.
+    pub async fn start(
+        config: Arc<Config>,
+        ground: Ground,
+        status: Arc<AgentStatus>,
+    ) -> anyhow::Result<Self> {
+        let Ground { fs, store, world } = ground;
+        make_streams_dir(&config.data_dir, &*fs)?;
+
+        // The store is read before there is a journal, and nothing is committed before there is
+        // one: what is told of durable commits finds it in this cell.
+        let trims = Arc::new(OnceLock::new());
+        let (offsets, progress) = start_offsets(store, trims.clone(), status, &world).await?;
+        let offsets = Arc::new(offsets);
+
+        let (opened_sender, opened) = mpsc::channel(OPENED_QUEUE_MAX);
+        let journal = start_journal(&config, &fs, &progress, opened_sender, &world)?;
+        let journal = Arc::new(journal);
+        let _first = trims.set(journal.clone()).is_ok();
+
+        let (stop_uploads, stop) = tasks::stop_pair();
+        let streams = Streams {
+            config: config.clone(),
+            fs: fs.clone(),
+            offsets: offsets.clone(),
+            progress,
+            sinks: Streams::build_sinks(&config).await?,
+            memory: MemoryPool::new(config.upload.memory_max),
+            stop,
+            world,
+        };
+        let uploads = tasks::spawn(streams.run(opened));
+
+        let intake = Intake::new(
+            journal.clone(),
+            config.stream_default.clone(),
+            config.streams.clone(),
+            config.intake.memory_max,
+        );
+        Ok(Self { config, fs, intake, journal, offsets, stop_uploads, uploads })
+    }
+
+    /// Opens the logs that are on disk, so that their backlog is delivered.
+    ///
+    /// # Errors
+    /// Where the directory of the logs cannot be listed.
+    pub async fn open_existing(&self) -> anyhow::Result<()> {
+        let dir = streams_dir(&self.config.data_dir);
+        let entries = self.fs.list(&dir).with_context(|| format!("list {}", dir.display()))?;
+        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+            let Ok(name) = entry.name.parse::<StreamName>() else {
+                tracing::warn!(directory = entry.name, "no stream has this name; left alone");
+                continue;
+            };
+            if let Ok(stream) = self.journal.find_or_add(&name, self.config.stream(&name)) {
+                self.journal.open(stream).await;
+            } else {
+                tracing::error!(stream = %name, max = self.config.intake.streams_max,
+                    "the log of this stream is not opened: raise intake.streams_max");
+            }
+        }
+        Ok(())
+    }
+
+    /// The way in.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// The streams and their numbers.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Stops in the order in which data flows: what was submitted is synced, uploads are drained for
+    /// as long as the configuration allows, the committed offsets are made durable, the logs are
+    /// sealed. Nothing is to be submitted any more.
+    pub async fn stop(self) {
+        let Self { journal, offsets, uploads, stop_uploads, .. } = self;
+        journal.flush().await;
+        stop_uploads.stop();
+        // An error is a panic of that task, which was reported when it happened.
+        let _ended = uploads.await.is_ok();
+        offsets.stop().await;
+        journal.close().await;
+    }
+}
+
+/// Where the logs of all streams are.
+pub fn streams_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("streams")
+}
+
+/// The directory of the logs, and the names that lead to it, durable.
+fn make_streams_dir(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<()> {
+    let streams = streams_dir(data_dir);
+    if let Err(error) = fs.create_dir(&streams)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(|| format!("create {}", streams.display()));
+    }
+    fs.sync_dir(data_dir).with_context(|| format!("sync {}", data_dir.display()))?;
+    if let Some(parent) = data_dir.parent() {
+        fs.sync_dir(parent).with_context(|| format!("sync {}", parent.display()))?;
+    }
+    Ok(())
+}
+
+type Saved = BTreeMap<Key, Progress>;
+
+/// Reads the committed offsets; what becomes durable later is told to the journal, which trims.
+async fn start_offsets(
+    store: Box<dyn OffsetStore>,
+    journal: Arc<OnceLock<Arc<Journal>>>,
+    status: Arc<AgentStatus>,
+    world: &World,
+) -> anyhow::Result<(Offsets, Saved)> {
+    let on_durable = Box::new(move |key: &Key, progress: &Progress| -> BoxFuture<'static, ()> {
+        let (journal, key, progress) = (journal.clone(), key.clone(), progress.clone());
+        Box::pin(async move {
+            if let Some(journal) = journal.get() {
+                journal.committed(&key, &progress).await;
+            }
+        })
+    });
+    let started = Offsets::start(store, on_durable, status, world).await;
+    started.context("start the worker that keeps the committed offsets")
+}
+
+fn start_journal(
+    config: &Config,
+    fs: &Arc<dyn Fs>,
+    progress: &Saved,
+    opened: mpsc::Sender<Opened>,
+    world: &World,
+) -> anyhow::Result<Journal> {
+    let mut confirmed: HashMap<StreamName, Offset> = HashMap::new();
+    for (key, progress) in progress {
+        let known = confirmed.entry(key.stream.clone()).or_default();
+        *known = (*known).max(Offset::new(progress.end()));
+    }
+    let pool_dir = config.data_dir.join("pool");
+    let pool = Pool::open(fs.clone(), pool_dir, config.wal.pool_bytes_max)
+        .context("open the pool of segments to recycle")?;
+    let journal = Journal::start(Parts {
+        fs: fs.clone(),
+        dir: streams_dir(&config.data_dir),
+        options: Options {
+            segment_bytes: config.wal.segment_bytes,
+            entropy: world.entropy.clone(),
+            pool: Some(Arc::new(pool)),
+        },
+        owners: config.wal.owners,
+        sync_interval: config.wal.sync_interval,
+        stream_memory_max: config.intake.memory_max / 2,
+        streams_max: config.intake.streams_max,
+        quota: Arc::new(Quota::new(config.wal.bytes_max, config.wal.free_bytes_min)),
+        confirmed,
+        opened,
+        world: world.clone(),
+    });
+    journal.context("start the owners of the logs")
+}
