@@ -133,7 +133,11 @@ async fn watch_free_space(journal: Arc<Journal>, data_dir: PathBuf) {
     loop {
         interval.tick().await;
         if let Ok(stat) = rustix::fs::statvfs(&data_dir) {
-            journal.quota().report_free(stat.f_bavail.saturating_mul(stat.f_frsize));
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let journal = journal.clone();
+            // Gives up the pool where space is short, which takes a while on some file systems.
+            let told = tokio::task::spawn_blocking(move || journal.report_free(free));
+            let _ended = told.await.is_ok();
         }
     }
 }

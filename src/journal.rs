@@ -14,7 +14,7 @@ use std::time::Duration;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::log::LogId;
 use standpipe_wal::recovery::Recovery;
-use standpipe_wal::{Offset, Options, StreamName};
+use standpipe_wal::{Offset, Options, Pool, StreamName};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::StreamConfig;
@@ -149,6 +149,7 @@ pub struct Journal {
     workers: Mutex<Vec<Worker>>,
     streams: Mutex<BTreeMap<StreamName, Arc<Stream>>>,
     quota: Arc<Quota>,
+    pool: Option<Arc<Pool>>,
     stream_memory_max: usize,
     streams_max: usize,
 }
@@ -169,6 +170,7 @@ pub struct TooManyStreams {
 impl Journal {
     /// Starts the owners. Must be called inside a tokio runtime, whose timers they use.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
+        let pool = parts.options.pool.clone();
         let shared = Arc::new(owner::Shared {
             fs: parts.fs,
             dir: parts.dir,
@@ -194,6 +196,7 @@ impl Journal {
             workers: Mutex::new(workers),
             streams: Mutex::default(),
             quota: parts.quota,
+            pool,
             stream_memory_max: parts.stream_memory_max,
             streams_max: parts.streams_max,
         })
@@ -207,6 +210,7 @@ impl Journal {
             workers: Mutex::default(),
             streams: Mutex::default(),
             quota: Arc::new(Quota::new(u64::MAX, 0)),
+            pool: None,
             stream_memory_max: memory,
             streams_max: max,
         }
@@ -283,6 +287,21 @@ impl Journal {
         for worker in workers {
             worker.ended().await;
         }
+    }
+
+    /// The file system has this many bytes free. Where that is too few, the pool is given up before
+    /// anything is refused. Blocks while files are removed.
+    pub fn report_free(&self, bytes: u64) {
+        let mut free = bytes;
+        if self.quota.is_short_of(free)
+            && let Some(pool) = &self.pool
+        {
+            match pool.clear() {
+                Ok(given_up) => free = free.saturating_add(given_up),
+                Err(error) => tracing::warn!(%error, "cannot give up the segments to be recycled"),
+            }
+        }
+        self.quota.report_free(free);
     }
 
     /// What the log may take on disk.

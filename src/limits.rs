@@ -268,6 +268,10 @@ pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// A stream that was fully delivered for this long gives back its last segment's space.
 pub const IDLE_ROLL_AFTER: Duration = Duration::from_secs(60);
 
+/// How long a delivered segment may wait in the pool to be written again. A stream that does not
+/// fill one in this time has little to gain from it, and the space has other uses.
+pub const POOL_AGE_MAX: Duration = Duration::from_mins(10);
+
 /// Streams that were opened and whose reader is not started yet.
 pub const OPENED_QUEUE_MAX: usize = 64;
 

@@ -22,10 +22,13 @@ use standpipe::world::World;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::fs::sim::{Fault, Loss, SimFs};
 use standpipe_wal::log::Entropy;
-use standpipe_wal::{Events, Flags, Offset, Options, Step, StreamName, Tail};
+use standpipe_wal::{Events, Flags, Offset, Options, Pool, Step, StreamName, Tail};
 use tokio::sync::{mpsc, oneshot};
 
 const MEMORY: usize = 8 << 20;
+
+/// What must stay free of the disk.
+const FREE_BYTES_MIN: u64 = 1000;
 
 #[derive(Debug, Default)]
 struct Counting(AtomicU64);
@@ -44,7 +47,7 @@ struct Setup {
 }
 
 fn start(fs: &SimFs, settings: StreamConfig, bytes_max: u64) -> Setup {
-    start_after(fs, settings, bytes_max, HashMap::new())
+    start_after(fs, settings, bytes_max, HashMap::new(), None)
 }
 
 fn start_after(
@@ -52,6 +55,7 @@ fn start_after(
     settings: StreamConfig,
     bytes_max: u64,
     confirmed: HashMap<StreamName, Offset>,
+    pool: Option<Arc<Pool>>,
 ) -> Setup {
     let (sender, opened) = mpsc::channel(16);
     let dir = Path::new("/streams");
@@ -61,16 +65,12 @@ fn start_after(
     let journal = Journal::start(Parts {
         fs: Arc::new(fs.clone()),
         dir: dir.into(),
-        options: Options {
-            segment_bytes: 64 << 10,
-            entropy: Arc::new(Counting::default()),
-            pool: None,
-        },
+        options: Options { segment_bytes: 64 << 10, entropy: Arc::new(Counting::default()), pool },
         owners: 2,
         sync_interval: Duration::ZERO,
         stream_memory_max: MEMORY / 2,
         streams_max: 8,
-        quota: Arc::new(Quota::new(bytes_max, 0)),
+        quota: Arc::new(Quota::new(bytes_max, FREE_BYTES_MIN)),
         confirmed,
         opened: sender,
         world: World::real(),
@@ -162,7 +162,7 @@ async fn offsets_that_were_confirmed_are_not_reused_and_do_not_trim() {
     let fs = first.fs.crash(Loss::EverythingUnsynced, 1);
     let progress = Progress { committed: 2, delivered: vec![(200, 300)], ..Progress::default() };
     let confirmed = HashMap::from([(name("a"), Offset::new(progress.end()))]);
-    let again = start_after(&fs, settings(WhenFull::Block), u64::MAX / 2, confirmed);
+    let again = start_after(&fs, settings(WhenFull::Block), u64::MAX / 2, confirmed, None);
     let door = again.door("a");
     let next = again.submit(&door, events(5, 1, 10)).await.await.unwrap().unwrap();
     assert_eq!(next, Offset::new(300)..Offset::new(301));
@@ -273,4 +273,49 @@ async fn a_clean_stop_and_a_kill_both_continue_at_the_next_offset() {
     let range = setup.submit(&setup.door("a"), events(5, 1, 10)).await.await.unwrap().unwrap();
     assert_eq!(range, Offset::new(5)..Offset::new(6));
     assert_eq!(stored(&fs, "a", range.end), [0, 1, 2, 3, 4, 5]);
+}
+
+/// A journal whose stream has filled and delivered a segment, which went to the pool.
+async fn with_a_pooled_segment(age_max: Duration) -> (Setup, Arc<Pool>) {
+    let fs = SimFs::new(8);
+    let pool = Pool::open(Arc::new(fs.clone()), "/pool".into(), 1 << 20, age_max).unwrap();
+    let pool = Arc::new(pool);
+    let settings = settings(WhenFull::Reject);
+    let setup = start_after(&fs, settings, u64::MAX / 2, HashMap::new(), Some(Arc::clone(&pool)));
+    let door = setup.door("a");
+    let mut committed = 0;
+    for n in 0..9 {
+        let range = setup.submit(&door, events(n, 1, 10_000)).await.await.unwrap().unwrap();
+        committed = range.end.get();
+    }
+    let key = Key { stream: name("a"), sink: "none".into() };
+    setup.journal.committed(&key, &Progress { committed, ..Progress::default() }).await;
+    // An owner answers this after it has dealt with the commit, and then with what time made due.
+    setup.journal.flush().await;
+    setup.journal.flush().await;
+    (setup, pool)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_segment_waits_for_its_next_life_and_no_longer_than_it_may() {
+    for (age_max, stays) in [(Duration::MAX, true), (Duration::ZERO, false)] {
+        let (setup, pool) = with_a_pooled_segment(age_max).await;
+        assert_eq!(pool.bytes() > 0, stays);
+        setup.journal.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_space_is_short_the_pool_is_given_up_before_anything_is_refused() {
+    let (setup, pool) = with_a_pooled_segment(Duration::MAX).await;
+    setup.journal.report_free(FREE_BYTES_MIN);
+    assert!(pool.bytes() > 0, "enough is free");
+    let door = setup.door("a");
+    setup.journal.report_free(FREE_BYTES_MIN - 1);
+    assert_eq!(pool.bytes(), 0);
+    setup.submit(&door, events(9, 1, 10)).await.await.unwrap().unwrap();
+    setup.journal.report_free(FREE_BYTES_MIN - 1);
+    let refused = setup.intake.reserve(&door, 10, true).await.unwrap_err();
+    assert_eq!(refused.code(), "full");
+    setup.journal.close().await;
 }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::intake::Intake;
 use crate::journal::quota::Quota;
 use crate::journal::{Journal, Opened, Parts};
-use crate::limits::OPENED_QUEUE_MAX;
+use crate::limits::{OPENED_QUEUE_MAX, POOL_AGE_MAX};
 use crate::offsets::store::OffsetStore;
 use crate::offsets::{Key, Offsets, Progress};
 use crate::status::AgentStatus;
@@ -195,15 +195,17 @@ fn start_journal(
         *known = (*known).max(Offset::new(progress.end()));
     }
     let pool_dir = config.data_dir.join("pool");
-    let pool = Pool::open(fs.clone(), pool_dir, config.wal.pool_bytes_max)
-        .context("open the pool of segments to recycle")?;
+    let pool = Pool::open(fs.clone(), pool_dir, config.wal.pool_bytes_max, POOL_AGE_MAX);
+    let pool = pool.inspect_err(|error| {
+        tracing::warn!(%error, "no segments are recycled until the next start; syncs cost more");
+    });
     let journal = Journal::start(Parts {
         fs: fs.clone(),
         dir: streams_dir(&config.data_dir),
         options: Options {
             segment_bytes: config.wal.segment_bytes,
             entropy: world.entropy.clone(),
-            pool: Some(Arc::new(pool)),
+            pool: pool.ok().map(Arc::new),
         },
         owners: config.wal.owners,
         sync_interval: config.wal.sync_interval,

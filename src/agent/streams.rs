@@ -140,6 +140,11 @@ fn report(opened: &Opened) {
             quarantined = ?recovery.quarantined, set_aside = ?recovery.set_aside,
             "the log is damaged; what could not be read was set aside");
     }
+    if !recovery.damaged_headers.is_empty() {
+        tracing::warn!(%stream, damaged_headers = ?recovery.damaged_headers,
+            "headers in the log are damaged; nothing is lost by it, the files are read by their \
+             frames");
+    }
     if !recovery.strays.is_empty() {
         tracing::warn!(%stream, strays = ?recovery.strays,
             "there are files of somebody else in the log's directory; left alone");

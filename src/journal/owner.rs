@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::quota::Quota;
 use super::slot::Slot;
 use super::{Message, Opened, Stream};
-use crate::limits::ROUND_BYTES_MAX;
+use crate::limits::{ROUND_BYTES_MAX, WRITE_RETRY_MAX};
 use crate::world::World;
 
 /// What all owners have in common.
@@ -47,6 +47,8 @@ pub(super) struct Owner {
     care_at: Option<Instant>,
     /// Logs that were opened in this round, and whose readers do not know it yet.
     opened: Vec<Opened>,
+    /// When a file has been in the pool for too long.
+    pool_at: Option<Instant>,
     flushes: Vec<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
 }
@@ -68,6 +70,7 @@ impl Owner {
             sync_at: None,
             care_at: None,
             opened: Vec::new(),
+            pool_at: None,
             flushes: Vec::new(),
             closing: None,
         }
@@ -93,6 +96,9 @@ impl Owner {
             if self.care_at.is_some_and(|at| at <= Instant::now()) {
                 self.care();
             }
+            if self.pool_at.is_some_and(|at| at <= Instant::now()) {
+                self.care_for_pool();
+            }
             if self.closing.is_some() {
                 return self.close();
             }
@@ -104,7 +110,8 @@ impl Owner {
     }
 
     async fn receive(&mut self) -> Received {
-        let received = match [self.sync_at, self.care_at].into_iter().flatten().min() {
+        let received = match [self.sync_at, self.care_at, self.pool_at].into_iter().flatten().min()
+        {
             None => self.queue.recv().await,
             Some(at) => match timeout_at(at, self.queue.recv()).await {
                 Ok(received) => received,
@@ -140,6 +147,7 @@ impl Owner {
                     slot.committed(committed, &damaged, now_ms);
                     slot.report(&self.shared.quota);
                     self.look_after(stream);
+                    self.look_after_pool(Duration::ZERO);
                 }
             }
             Message::Flush(answer) => self.flushes.push(answer),
@@ -203,6 +211,28 @@ impl Owner {
             }
         }
         self.care_at = self.slots.values().filter_map(Slot::wants_care_at).min();
+        self.look_after_pool(Duration::ZERO);
+    }
+
+    /// Notes when the pool wants attention next, but not before `pause` is over. Each owner that
+    /// gave a file to the pool sees to it that it does not stay for ever.
+    fn look_after_pool(&mut self, pause: Duration) {
+        let pool = self.shared.options.pool.as_ref();
+        let wants = pool.and_then(|pool| pool.expires_in(self.shared.world.now_ms()));
+        self.pool_at = wants.and_then(|wants| Instant::now().checked_add(wants.max(pause)));
+    }
+
+    fn care_for_pool(&mut self) {
+        let Some(pool) = &self.shared.options.pool else { return };
+        let mut pause = Duration::ZERO;
+        match pool.expire(self.shared.world.now_ms()) {
+            Ok(bytes) => tracing::debug!(bytes, "gave up segments that nobody has recycled"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot give up a segment that nobody has recycled");
+                pause = WRITE_RETRY_MAX;
+            }
+        }
+        self.look_after_pool(pause);
     }
 
     fn close(mut self) {

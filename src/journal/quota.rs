@@ -42,6 +42,11 @@ impl Quota {
         }
     }
 
+    /// Whether this would be less free space than must stay.
+    pub(crate) fn is_short_of(&self, free_bytes: u64) -> bool {
+        free_bytes < self.free_bytes_min
+    }
+
     /// The file system has this many bytes free.
     pub fn report_free(&self, bytes: u64) {
         let before = self.free.swap(bytes, Ordering::Relaxed);

@@ -232,8 +232,10 @@ impl Slot {
     /// Confirmed by the destination and durable in the offset store: space may be given back.
     pub(super) fn committed(&mut self, committed: Offset, damaged: &[(u64, u64)], now_ms: u64) {
         self.committed = self.committed.max(committed);
-        self.damaged
-            .extend(damaged.iter().map(|&(start, end)| Offset::new(start)..Offset::new(end)));
+        // Each commit names all of them: what was trimmed since is of no interest any more.
+        let oldest = self.log.as_ref().map(Log::oldest).unwrap_or_default();
+        let damaged = damaged.iter().map(|&(start, end)| Offset::new(start)..Offset::new(end));
+        self.damaged = damaged.filter(|range| range.end > oldest).collect();
         let retain = self.stream.settings.retain_delivered;
         if retain.is_zero() {
             self.trim(self.committed, now_ms);

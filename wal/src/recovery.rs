@@ -22,7 +22,7 @@ mod run;
 mod scenarios;
 pub(crate) mod survey;
 
-pub(crate) use quarantine::Quarantine;
+pub(crate) use quarantine::{Quarantine, make_dir};
 pub(crate) use run::run;
 
 /// What opening a log found and did.
@@ -40,7 +40,10 @@ pub struct Recovery {
     /// Bytes that cannot be read and that nothing proves to have been durable: torn writes, or
     /// damage.
     pub unproven_bytes: u64,
-    /// Where those bytes were copied or moved.
+    /// Segments whose header is damaged and which were read by their frames. Nothing of them is
+    /// lost by it. Said at each opening until they are trimmed.
+    pub damaged_headers: Vec<PathBuf>,
+    /// Where unproven bytes and damaged headers were copied, or files moved.
     pub quarantined: Vec<PathBuf>,
     /// Files that do not belong to this log, where they were moved.
     pub set_aside: Vec<PathBuf>,

@@ -58,7 +58,12 @@ impl Workshop {
                 self.pool.as_ref().and_then(|pool| pool.take())
         {
             let file = self.fs.open(&path, Access::ReadWrite).during("open", &path);
-            let active = Active::new(file.map_err(Trouble::Failed)?, path, header.salt, length);
+            let file = file.map_err(|error| {
+                // The pool no longer counts it, so it must not stay.
+                let _gone = self.fs.remove(&path).is_ok();
+                Trouble::Failed(error)
+            })?;
+            let active = Active::new(file, path, header.salt, length);
             let header = Header { recycled: true, ..header.clone() };
             return self.fill(Draft { active, id, pooled: true }, &header, bytes);
         }

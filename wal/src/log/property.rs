@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -108,7 +109,7 @@ impl Model {
 
     /// Opens the log as a new process does, and checks that nothing acknowledged is gone.
     fn start(&mut self) {
-        let pool = Pool::open(self.fs(), "/pool".into(), 4 * SEGMENT).unwrap();
+        let pool = Pool::open(self.fs(), "/pool".into(), 4 * SEGMENT, Duration::MAX).unwrap();
         self.options.pool = Some(Arc::new(pool));
         let stream = "orders".parse().unwrap();
         let committed = Offset::new(self.committed);

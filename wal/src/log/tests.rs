@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::events;
@@ -48,7 +49,7 @@ impl World {
 
     pub(crate) fn with_pool(mut self, bytes_max: u64) -> Self {
         let dir = self.root.path().join("pool");
-        let pool = Pool::open(Arc::clone(&self.fs), dir, bytes_max).unwrap();
+        let pool = Pool::open(Arc::clone(&self.fs), dir, bytes_max, Duration::MAX).unwrap();
         self.options.pool = Some(Arc::new(pool));
         self
     }

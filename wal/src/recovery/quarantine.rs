@@ -83,7 +83,7 @@ impl Quarantine {
 }
 
 /// Makes a directory where there is none. A file in its place is moved out of the way.
-pub(super) fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<Option<PathBuf>, Error> {
+pub(crate) fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<Option<PathBuf>, Error> {
     match fs.create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made.during("create", dir).map(|()| None),

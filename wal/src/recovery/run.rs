@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::error::{Context, Error};
+use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::log::{Active, Entropy, LogId, Segment, Trouble, Workshop, new_log_id, new_salt};
 use crate::offset::Offset;
 use crate::recovery::chain::{Chain, Link, Opened, resolve};
@@ -38,6 +39,7 @@ pub(crate) fn run(
     enter(workshop, &mut report)?;
     let found = survey(&*workshop.fs, &workshop.dir, stream)?;
     let chain = tidy(workshop, found, &mut report)?;
+    keep_damaged_headers(workshop, &chain, &mut report)?;
     let newest = chain.last().map(|newest| newest.open(&*workshop.fs)).transpose()?;
     let content = newest.as_ref().map(read).transpose()?;
     let end = content.as_ref().map_or(Offset::ZERO, |content| content.end);
@@ -109,6 +111,23 @@ fn tidy(workshop: &Workshop, found: Survey, report: &mut Recovery) -> Result<Vec
     }
     workshop.fs.sync_dir(&workshop.dir).during("sync", &workshop.dir)?;
     Ok(links)
+}
+
+/// Says which segments are read without their header, and copies aside what stands in its place: it
+/// is gone when the segment is trimmed or replaced.
+fn keep_damaged_headers(
+    workshop: &Workshop,
+    chain: &[Link],
+    report: &mut Recovery,
+) -> Result<(), Error> {
+    for link in chain.iter().filter(|link| link.header.is_none()) {
+        let quarantine = Quarantine::of(workshop)?;
+        let opened = link.open(&*workshop.fs)?;
+        let header = 0..link.bytes.min(SEGMENT_HEADER_BYTES as u64);
+        report.quarantined.push(quarantine.copy_in(&*opened.file, &link.path, &header)?);
+        report.damaged_headers.push(link.path.clone());
+    }
+    Ok(())
 }
 
 /// Says what is lost in the newest segment, and copies aside what is unproven and unreadable.

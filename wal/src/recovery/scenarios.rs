@@ -126,6 +126,41 @@ fn a_newest_segment_without_a_header_is_read_by_its_frames() {
     assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(30), 10));
     assert!(recovery.new_log_id, "nothing says which log this was");
     assert_eq!(all(&log, &world, 0), ((0..30).collect(), vec![]));
+    assert_eq!(recovery.damaged_headers, [world.path(&name(0))]);
+}
+
+#[test]
+fn a_damaged_header_of_any_segment_is_said_and_kept_although_its_file_goes() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..100, 96);
+    assert!(log.segments() >= 2);
+    drop(log);
+    world.damage(&name(0), 100, b"damage");
+    let header = world.read(&name(0))[..4096].to_vec();
+    for _ in 0..2 {
+        let (log, recovery) = world.open(0);
+        assert_eq!(recovery.damaged_headers, [world.path(&name(0))]);
+        assert_eq!(recovery.quarantined.len(), 1, "{recovery:?}");
+        assert_eq!(all(&log, &world, 0), ((0..1000).collect(), vec![]));
+    }
+    let (mut log, _) = world.open(1000);
+    log.roll_idle(1).unwrap();
+    log.trim(Offset::new(1000), &[], 1).unwrap();
+    assert!(!world.names().contains(&name(0)));
+    assert_eq!(world.read(&format!("quarantine/{:020}.0", 0)), header);
+}
+
+#[test]
+fn one_event_whose_header_is_damaged_is_written_again_and_the_header_kept() {
+    let world = World::new(SEGMENT);
+    killed(&world, 1);
+    world.damage(&name(0), 100, b"damage");
+    let header = world.read(&name(0))[..4096].to_vec();
+    let (log, recovery) = world.open(0);
+    assert_eq!((log.segments(), recovery.rewritten_events), (1, 10), "the file is replaced");
+    assert_eq!(world.read(&format!("quarantine/{:020}.0", 0)), header);
+    assert_eq!(all(&log, &world, 0), ((0..10).collect(), vec![]));
 }
 
 #[test]

@@ -161,3 +161,68 @@ pub(crate) fn read_frame(file: &dyn File, found: &Found) -> io::Result<Option<Ve
         Decoded::Frame(_) | Decoded::Short { .. } | Decoded::Bad => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Access;
+    use crate::log::tests::{SEGMENT, World, name, write_tens};
+
+    /// Of a frame of ten events of 96 bytes.
+    const FRAME: u64 = 48 + 10 * 100;
+
+    fn position(frame: u64) -> u64 {
+        SEGMENT_HEADER_BYTES as u64 + frame * FRAME
+    }
+
+    /// Where each of them begins and ends.
+    type Pairs = Vec<(u64, u64)>;
+
+    /// The frames by their offsets, the holes by their positions, and the position of the end.
+    fn scan(world: &World, salt: u64) -> (Pairs, Pairs, u64) {
+        let file = world.fs.open(&world.path(&name(0)), Access::Read).unwrap();
+        let mut scan = Scan::new(&*file, salt, Offset::ZERO);
+        let (mut frames, mut holes) = (Vec::new(), Vec::new());
+        loop {
+            match scan.next().unwrap() {
+                Item::Frame(found) => {
+                    frames.push((found.header.base.get(), found.header.end().get()));
+                }
+                Item::Hole(bytes) => holes.push((bytes.start, bytes.end)),
+                Item::End(position) => return (frames, holes, position),
+            }
+        }
+    }
+
+    fn salt(world: &World) -> u64 {
+        let bytes = world.read(&name(0));
+        let begin = SEGMENT_HEADER_BYTES + SALT_POSITION;
+        u64::from_le_bytes(bytes[begin..begin + SALT_BYTES].try_into().unwrap())
+    }
+
+    /// A write that went to the wrong place puts a frame that is right in itself where offsets have
+    /// already passed it: directly behind a frame, or behind bytes that are none.
+    #[test]
+    fn a_frame_whose_offsets_were_passed_is_a_hole_also_behind_damage() {
+        let world = World::new(SEGMENT);
+        let (mut log, _) = world.open(0);
+        write_tens(&mut log, 0..5, 96);
+        let salt = salt(&world);
+        let (begin, end) = (position(0), position(1));
+        let first = world.read(&name(0));
+        let first = &first[usize::try_from(begin).unwrap()..usize::try_from(end).unwrap()];
+
+        world.damage(&name(0), position(2), first);
+        let expected = vec![(0, 10), (10, 20), (30, 40), (40, 50)];
+        assert_eq!(scan(&world, salt), (expected, vec![(position(2), position(3))], position(5)));
+
+        world.damage(&name(0), position(1) + 100, b"??");
+        let expected = vec![(0, 10), (30, 40), (40, 50)];
+        assert_eq!(scan(&world, salt), (expected, vec![(position(1), position(3))], position(5)));
+
+        // Nothing right follows: then it is no end either, but bytes behind the end.
+        world.damage(&name(0), position(3), first);
+        world.damage(&name(0), position(4), first);
+        assert_eq!(scan(&world, salt), (vec![(0, 10)], vec![], position(1)));
+    }
+}

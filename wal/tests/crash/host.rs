@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use standpipe_wal::error::Error;
 use standpipe_wal::fs::Fs;
@@ -23,6 +24,9 @@ pub(crate) const STREAMS: usize = 2;
 const NAMES: [&str; STREAMS] = ["orders", "clicks"];
 pub(crate) const STREAMS_DIR: &str = "/data/streams";
 const POOL_DIR: &str = "/data/pool";
+
+/// The host's clock counts its steps as milliseconds.
+const POOL_AGE_MAX: Duration = Duration::from_millis(40);
 
 /// How raw payloads begin.
 const RAW: &str = "raw";
@@ -122,7 +126,8 @@ impl Host {
 
     /// Opens everything, as the agent does.
     pub(crate) fn start(&mut self) -> Result<Vec<Recovery>, Error> {
-        let pool = Pool::open(Arc::clone(&self.fs), POOL_DIR.into(), 3 * SEGMENT_BYTES)?;
+        let (pool_bytes, age_max) = (3 * SEGMENT_BYTES, POOL_AGE_MAX);
+        let pool = Pool::open(Arc::clone(&self.fs), POOL_DIR.into(), pool_bytes, age_max)?;
         // Other salts after each start, as on a real machine.
         let entropy = SeededEntropy(AtomicU64::new(self.seed ^ (self.disk.operations() << 20)));
         let options = Options {
