@@ -21,6 +21,11 @@ pub(super) fn restore(
 ) -> (Window, Progress) {
     match progress {
         Some(progress) if progress.log_id == log_id => (Window::restore(&progress), progress),
+        // A log without a segment has another identity each time it is opened, and nothing that
+        // could be delivered again.
+        Some(other) if other.end() == 0 && other.unconfirmed.is_empty() => {
+            (Window::new(oldest), other)
+        }
         Some(other) => {
             warn!(
                 %stream, offset = %oldest, committed = other.committed,
@@ -50,4 +55,35 @@ pub(super) fn call_bytes_max(sink: &dyn Sink, memory: &MemoryPool) -> usize {
         bytes /= 2;
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offsets::{Reason, Unconfirmed};
+
+    /// What a stream that never had an event left behind, under the identity that it had then.
+    #[test]
+    fn progress_that_says_nothing_is_not_taken_for_another_logs() {
+        let stream: StreamName = "orders".parse().unwrap();
+        let nothing = Progress { log_id: [1; 16], ..Progress::default() };
+        let (window, stored) = restore(&stream, [2; 16], Offset::new(7), Some(nothing.clone()));
+        assert_eq!(window.committed(), Offset::new(7), "delivery begins with the oldest event");
+        assert_eq!(stored, nothing);
+    }
+
+    #[test]
+    fn progress_of_another_log_keeps_its_counts_and_nothing_else() {
+        let stream: StreamName = "orders".parse().unwrap();
+        let lost = Unconfirmed { start: 3, end: 5, reason: Reason::Lost };
+        let other = Progress {
+            log_id: [1; 16],
+            committed: 40,
+            delivered: vec![(50, 60)],
+            unconfirmed: vec![lost.clone()],
+        };
+        let (window, _stored) = restore(&stream, [2; 16], Offset::new(7), Some(other));
+        let kept = window.progress([2; 16]);
+        assert_eq!((kept.committed, kept.delivered, kept.unconfirmed), (7, vec![], vec![lost]));
+    }
 }
