@@ -1,4 +1,4 @@
-//! The figures of the README, measured: `cargo bench --bench figures -- [f1|f2|f3|f4|all]`.
+//! The figures of the README, measured: `cargo bench --bench figures -- [f1|f2|f3|f4|f6|f8|all]`.
 //!
 //! Each figure runs the real agent as a process of its own, makes its load here, and prints the
 //! ratio to a raw ceiling that is measured in the same run. Nothing here judges: it prints.
@@ -26,6 +26,8 @@ mod ingest;
 mod latency;
 #[path = "figures/report.rs"]
 mod report;
+#[path = "figures/restart.rs"]
+mod restart;
 
 use std::path::PathBuf;
 
@@ -34,7 +36,7 @@ use clap::Parser;
 /// Measures the figures and prints them.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Which figures: f1 (with f2), f3, f4; all of them unless named.
+    /// Which figures: f1 (with f2), f3, f4, f6 (with f8); all of them unless named.
     figures: Vec<String>,
     /// Where the agent's log and the ceiling's files go: the disk to measure.
     #[arg(long, default_value = "target/figures")]
@@ -42,6 +44,9 @@ struct Options {
     /// Bytes of payload to take in for F1 and F2, in GiB.
     #[arg(long, default_value_t = 8)]
     gib: u64,
+    /// Bytes of payload in the backlog of F6 and F8, in GiB.
+    #[arg(long, default_value_t = 10)]
+    backlog_gib: u64,
     /// Events to deliver for F3, in millions.
     #[arg(long, default_value_t = 20)]
     millions: u64,
@@ -79,6 +84,9 @@ fn main() {
         }
         if wanted("f4") {
             latency::measure(&dir, options.samples, run, &mut report);
+        }
+        if wanted("f6") || wanted("f8") {
+            restart::measure(&dir, options.backlog_gib, run, &mut report);
         }
     }
     report.print();

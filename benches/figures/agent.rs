@@ -11,13 +11,23 @@ use serde_json::Value;
 pub(crate) struct Agent {
     child: Child,
     dir: PathBuf,
+    began: Instant,
+    /// Whether its log is to stay when it ends.
+    keep: bool,
 }
 
 impl Agent {
     /// Starts an agent with an empty log below `dir` and this `[stream.default]`.
     pub(crate) fn start(dir: &Path, endpoint: &str, stream_default: &str) -> Self {
+        let _absent = std::fs::remove_dir_all(dir.join("agent"));
+        let agent = Self::launch(dir, endpoint, stream_default);
+        agent.wait(|_| true);
+        agent
+    }
+
+    /// Starts an agent on what lies below `dir` and does not wait for it.
+    pub(crate) fn launch(dir: &Path, endpoint: &str, stream_default: &str) -> Self {
         let dir = dir.join("agent");
-        let _absent = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
         let shown = dir.display();
         let config = format!(
@@ -39,6 +49,7 @@ unix = "{shown}/admin.sock"
 "#
         );
         std::fs::write(dir.join("standpipe.toml"), config).unwrap();
+        let began = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_standpipe"))
             .args(["run", "--config"])
             .arg(dir.join("standpipe.toml"))
@@ -48,9 +59,32 @@ unix = "{shown}/admin.sock"
             .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
             .unwrap();
-        let agent = Self { child, dir };
-        agent.wait(|_| true);
-        agent
+        Self { child, dir, began, keep: false }
+    }
+
+    /// Ends the process as a crash does, and keeps its log.
+    pub(crate) fn crash(mut self) {
+        self.keep = true;
+    }
+
+    /// When the process was started.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Where its log is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Connects to an agent that may not listen yet.
+    pub(crate) fn connect_soon(&self) -> UnixStream {
+        loop {
+            if let Ok(socket) = UnixStream::connect(self.dir.join("in.sock")) {
+                return socket;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     pub(crate) fn connect(&self) -> UnixStream {
@@ -103,8 +137,11 @@ unix = "{shown}/admin.sock"
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // The figure is taken; what it wrote is not needed any more.
         let _ended = self.child.kill().and_then(|()| self.child.wait());
+        if self.keep {
+            return;
+        }
+        // The figure is taken; what it wrote is not needed any more.
         let _removed = std::fs::remove_dir_all(&self.dir);
     }
 }

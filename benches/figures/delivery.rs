@@ -30,7 +30,7 @@ pub(crate) fn measure(dir: &Path, millions: u64, streams: usize, run: usize, rep
 }
 
 /// Serves `PutRecordBatch` on a port of its own: decodes every record and counts its lines.
-fn serve(events: Arc<AtomicU64>) -> String {
+pub(crate) fn serve(events: Arc<AtomicU64>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -1,0 +1,108 @@
+//! F6 and F8: an agent that starts on a large backlog. How long until each stream acknowledges its
+//! first new event, how fast the backlog drains, and what it takes in memory meanwhile.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Advice, fadvise};
+
+use crate::agent::Agent;
+use crate::delivery::serve;
+use crate::ingest::EVENT_BYTES;
+use crate::report::Report;
+
+/// Lines of one stream in each block that is written to the socket.
+const LINES: usize = 64;
+
+/// Measures with all of the backlog in one stream and spread over a thousand, with its files in the
+/// page cache and without.
+pub(crate) fn measure(dir: &Path, gib: u64, run: usize, report: &mut Report) {
+    for streams in [1, 1_000] {
+        for cold in [false, true] {
+            let cache = if cold { "cold" } else { "warm" };
+            println!("F6/F8 run {run}: {gib} GiB in {streams} streams, {cache} page cache");
+            let sent = leave_backlog(dir, gib, streams, cold);
+            restart(dir, sent, streams, &format!("{streams} streams, {cache}"), report);
+        }
+    }
+}
+
+/// Fills the log of an agent that delivers nothing, and kills it.
+fn leave_backlog(dir: &Path, gib: u64, streams: usize, cold: bool) -> u64 {
+    let agent = Agent::start(dir, "http://127.0.0.1:9", "paused = true");
+    let events = (gib << 30) / EVENT_BYTES as u64;
+    let rounds = events.div_ceil((LINES * streams) as u64);
+    let mut blocks = Vec::new();
+    (0..streams).for_each(|stream| blocks.extend(crate::ingest::block(stream, LINES)));
+    let mut socket = agent.connect();
+    (0..rounds).for_each(|_| socket.write_all(&blocks).unwrap());
+    let sent = rounds * (LINES * streams) as u64;
+    agent.wait_for("durable", |durable| durable >= sent);
+    let data = agent.data();
+    agent.crash();
+    if cold {
+        forget(&data);
+    }
+    sent
+}
+
+/// Takes all files below a directory out of the page cache.
+fn forget(dir: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            forget(&path);
+        } else if let Ok(file) = File::open(&path) {
+            file.sync_all().unwrap();
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        }
+    }
+}
+
+fn restart(dir: &Path, sent: u64, streams: usize, how: &str, report: &mut Report) {
+    let events = Arc::new(AtomicU64::new(0));
+    let endpoint = serve(events.clone());
+    let stream_default = "aggregate = \"lines\"\nlinger = \"500ms\"";
+    let agent = Agent::launch(dir, &endpoint, stream_default);
+    let mut first: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..streams)
+            .map(|stream| {
+                scope.spawn({
+                    let agent = &agent;
+                    move || first_ack(agent, stream)
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().unwrap().as_secs_f64() * 1e3).collect()
+    });
+    first.sort_by(f64::total_cmp);
+    report.add(&format!("F6 first ACK, median stream ({how})"), "ms", first[first.len() / 2]);
+    report.add(&format!("F6 first ACK, slowest stream ({how})"), "ms", first[first.len() - 1]);
+    let all = sent + streams as u64;
+    let from = Instant::now();
+    let counted = events.load(Ordering::Relaxed);
+    agent.wait_for("committed", |committed| committed >= all);
+    let seconds = from.elapsed().as_secs_f64();
+    let drained = events.load(Ordering::Relaxed) - counted;
+    report.add(&format!("F6 peak resident size ({how})"), "MiB", agent.peak_mib());
+    report.add(&format!("F8 drain ({how})"), "million events/s", drained as f64 / seconds / 1e6);
+    let megabytes = drained as f64 * EVENT_BYTES as f64 / 1e6;
+    report.add(&format!("F8 drain, bytes ({how})"), "MB/s", megabytes / seconds);
+    let counted = events.load(Ordering::Relaxed) as f64 / all as f64;
+    report.add(&format!("F8 events counted / sent ({how})"), "×", counted);
+}
+
+/// From the start of the process to the acknowledgement of a stream's first new event.
+fn first_ack(agent: &Agent, stream: usize) -> Duration {
+    let mut socket = agent.connect_soon();
+    socket.write_all(b"STANDPIPE/2\n").unwrap();
+    socket.write_all(&crate::ingest::block(stream, 1)).unwrap();
+    let mut answers = BufReader::new(socket).lines();
+    assert!(answers.next().unwrap().unwrap().starts_with("OK"));
+    assert_eq!(answers.next().unwrap().unwrap(), "ACK 1");
+    agent.began().elapsed()
+}
