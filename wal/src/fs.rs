@@ -68,6 +68,11 @@ pub trait File: Debug + Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// The file's length.
     fn size(&self) -> io::Result<u64>;
+    /// Where to go on reading: a position at or behind this one in front of which there are only
+    /// zeros, or nothing where there are only zeros up to the end of the file (`SEEK_DATA`). Space
+    /// that is reserved and was never written need not be read. The position itself where the
+    /// file system does not know.
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>>;
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
 }

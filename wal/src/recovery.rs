@@ -2,7 +2,7 @@
 //!
 //! [`run`] gathers facts ([`survey`], [`chain`], [`newest`]), looks up in a table what follows from
 //! them ([`decide`]), and does it. Everything before the newest segment was synced before that one
-//! was begun, so only the newest is read as a whole.
+//! was begun, and of the newest what its last frames prove: only the rest is read.
 //!
 //! Each step can be interrupted and done again: bytes are copied aside before anything is replaced,
 //! and the new segment gets its name, in one instant, when it is complete.
@@ -35,7 +35,8 @@ pub struct Recovery {
     /// Events that were not proven durable and were written again into a new segment.
     pub rewritten_events: u64,
     /// Ranges of the newest segment that were proven durable, are not committed, and cannot be read
-    /// any more. Damage in older segments shows when they are read.
+    /// any more, as far as that was seen: what is proven durable is not read here, so most damage
+    /// shows when a reader comes to it.
     pub lost: Vec<Range<Offset>>,
     /// Bytes that cannot be read and that nothing proves to have been durable: torn writes, or
     /// damage.

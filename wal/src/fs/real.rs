@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, OFlags};
-use rustix::io::retry_on_intr;
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::{Access, Entry, File, Fs};
 
@@ -108,6 +108,15 @@ impl File for RealFile {
         Ok(self.file.metadata()?.len())
     }
 
+    /// Moves the handle's own position, which nothing here uses.
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(position)) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(_does_not_know) => Ok(Some(position)),
+        }
+    }
+
     /// Never repeated here, whatever the error: after a failed sync the system may have marked the
     /// lost pages as clean, and a second call would say that all is well.
     fn sync_data(&self) -> io::Result<()> {
@@ -157,6 +166,23 @@ mod tests {
         }
         file.truncate(5).unwrap();
         assert_eq!(file.size().unwrap(), 5);
+    }
+
+    #[test]
+    fn reserved_space_that_was_never_written_is_not_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealFs.create(&dir.path().join("file")).unwrap();
+        file.write_at(&slices(&[b"data"]), 0).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(file.next_data(0).unwrap(), Some(0));
+        assert_eq!(file.next_data(2).unwrap(), Some(2));
+        assert_eq!(file.next_data(4).unwrap(), None, "the end of the file");
+        // What is a hole depends on the file system, but never where data is.
+        file.truncate(1 << 20).unwrap();
+        assert!(file.next_data(1 << 16).unwrap().is_none_or(|position| position >= 1 << 16));
+        file.write_at(&slices(&[b"more"]), 1 << 19).unwrap();
+        let found = file.next_data(1 << 16).unwrap().unwrap();
+        assert!((1 << 16..=1 << 19).contains(&found), "{found}");
     }
 
     #[test]

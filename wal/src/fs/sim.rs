@@ -303,6 +303,16 @@ impl File for SimFile {
         Ok(self.fs.attempt(Kind::Size, &self.path)?.disk.file(self.id)?.size())
     }
 
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        let mut state = self.fs.attempt(Kind::Size, &self.path)?;
+        let file = state.disk.file(self.id)?;
+        let length = usize::try_from(file.size().saturating_sub(position)).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        file.read(&mut bytes, position);
+        let data = bytes.iter().position(|byte| *byte != 0);
+        Ok(data.map(|zeros| position + zeros as u64))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let (mut guard, verdict) = self.fs.begin(Kind::SyncData, &self.path);
         let State { disk, faults, random } = &mut *guard;

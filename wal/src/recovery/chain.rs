@@ -7,6 +7,7 @@ use crate::error::{Context, Error};
 use crate::fs::{Access, File, Fs};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::offset::Offset;
+use crate::recovery::newest::Start;
 use crate::recovery::survey::Surveyed;
 use crate::segment::salvage::find_salt;
 use crate::segment::scan::{Item, Scan, frame_behind, frame_here};
@@ -46,6 +47,11 @@ impl Opened<'_> {
     /// Goes over its frames.
     pub(crate) fn scan(&self) -> Scan<'_> {
         Scan::new(&*self.file, self.link.salt, self.link.id.base())
+    }
+
+    /// Goes over those from a place on.
+    pub(crate) fn scan_from(&self, from: Start) -> Scan<'_> {
+        Scan::from(&*self.file, self.link.salt, from.expected, from.position)
     }
 }
 

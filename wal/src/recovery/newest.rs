@@ -1,6 +1,7 @@
 //! What the newest segment holds: the only one of which something may not be durable. Reads, and
 //! never changes anything.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -10,8 +11,13 @@ use crate::fs::File;
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::offset::Offset;
 use crate::recovery::chain::{Link, Opened};
-use crate::segment::scan::{Item, SALT_POSITION};
+use crate::segment::scan::{Found, Item, SALT_POSITION, read_frame};
+use crate::segment::walk::Walk;
 use crate::segment::window::Window;
+
+/// How many of the last frames are tried: what a power cut leaves of the last sync may be more, and
+/// then everything is read.
+const CANDIDATES_MAX: usize = 16;
 
 /// Bytes where frames should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +31,8 @@ pub(crate) struct Hole {
 /// What a segment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
+    /// Where the first frame lies that was read.
+    pub(crate) from: Start,
     /// The offset behind its last frame; its base if it has none.
     pub(crate) end: Offset,
     /// What its header and its frames prove to be durable.
@@ -37,19 +45,23 @@ pub(crate) struct Content {
     pub(crate) residue: Range<u64>,
 }
 
-/// Reads a segment as a whole.
+/// Reads a segment from the first frame on that is not proven durable: what is proven was synced,
+/// and whoever reads it checks it.
 pub(crate) fn read(opened: &Opened<'_>) -> Result<Content, Error> {
     read_content(opened).during("read", &opened.link.path)
 }
 
 fn read_content(opened: &Opened<'_>) -> io::Result<Content> {
     let Opened { link, file } = opened;
-    let mut scan = opened.scan();
     let base = link.id.base();
+    let from = first_unproven(&**file, link.salt, base)?;
+    let expected = from.expected;
+    let mut scan = opened.scan_from(from);
     let mut content = Content {
-        end: base,
+        from,
+        end: expected,
         // Where the header is damaged, its name still says what was durable when it was begun.
-        proven: link.header.as_ref().map_or(base, |header| header.predecessor.end),
+        proven: link.header.as_ref().map_or(base, |header| header.predecessor.end).max(expected),
         sealed: false,
         holes: Vec::new(),
         residue: 0..0,
@@ -78,6 +90,57 @@ fn read_content(opened: &Opened<'_>) -> io::Result<Content> {
     }
 }
 
+/// Where reading has to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) position: u64,
+    /// The offset that a frame there begins with.
+    pub(crate) expected: Offset,
+}
+
+/// Goes over the headers of the frames, which takes a fraction of reading them, and believes them
+/// as far as one of the last frames, which is read and whose checksum is right, says that everything
+/// is durable. A header that is damaged ends the way: what it hides lies behind the place to begin.
+fn first_unproven(file: &dyn File, salt: u64, base: Offset) -> io::Result<Start> {
+    let mut last = VecDeque::with_capacity(CANDIDATES_MAX);
+    walk(file, salt, base, |found| {
+        if last.len() == CANDIDATES_MAX {
+            last.pop_front();
+        }
+        last.push_back(*found);
+        true
+    })?;
+    let mut proven = base;
+    for found in last.iter().rev() {
+        if read_frame(file, found)?.is_some() {
+            proven = found.header.durable.max(base);
+            break;
+        }
+    }
+    walk(file, salt, base, |found| found.header.end() <= proven && !found.header.seal)
+}
+
+/// Goes from header to header while they continue each other and `goes_on` says so. Returns where
+/// it stopped.
+fn walk(
+    file: &dyn File,
+    salt: u64,
+    base: Offset,
+    mut goes_on: impl FnMut(&Found) -> bool,
+) -> io::Result<Start> {
+    let mut walk = Walk::new(file, salt, base);
+    while let Some(found) = walk.here()?.filter(|found| found.header.base == walk.expected()) {
+        if !goes_on(&found) {
+            break;
+        }
+        walk.pass(&found);
+        if found.header.seal {
+            break;
+        }
+    }
+    Ok(Start { position: walk.position(), expected: walk.expected() })
+}
+
 /// What stands behind the last frame and should not. In a file that was written before, only bytes
 /// with this segment's salt can be told from those of its earlier life.
 fn residue(file: &dyn File, link: &Link, from: u64) -> io::Result<Range<u64>> {
@@ -90,7 +153,7 @@ fn residue(file: &dyn File, link: &Link, from: u64) -> io::Result<Range<u64>> {
 fn nonzero_end(file: &dyn File, from: u64) -> io::Result<u64> {
     let mut window = Window::at(from);
     let mut end = from;
-    while window.need(file, 1)? {
+    while file.next_data(window.position())?.is_some() && window.need(file, 1)? {
         let bytes = window.bytes();
         if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
             end = window.position() + last as u64 + 1;
@@ -112,6 +175,10 @@ fn salted_end(file: &dyn File, salt: u64, from: u64) -> io::Result<u64> {
             // The salt itself may be cut in two by the end of the window.
             let held = window.bytes().len();
             window.pass(held - (SALT_POSITION + finder.len() - 1));
+            // No salt is zero, so none begins where only zeros are.
+            if file.next_data(window.position())?.is_none() {
+                break;
+            }
             continue;
         };
         window.pass(hit);

@@ -8,12 +8,17 @@ use crate::limits::FRAME_HEADER_BYTES;
 use crate::log::{Draft, Trouble, Workshop};
 use crate::offset::Offset;
 use crate::recovery::chain::Opened;
+use crate::recovery::newest::Start;
 use crate::segment::Header;
 use crate::segment::scan::{Found, Item, read_frame};
 
 /// The first frame of a segment that reaches beyond `proven`.
-pub(super) fn first_unproven(newest: &Opened<'_>, proven: Offset) -> Result<Option<Found>, Error> {
-    let mut scan = newest.scan();
+pub(super) fn first_unproven(
+    newest: &Opened<'_>,
+    from: Start,
+    proven: Offset,
+) -> Result<Option<Found>, Error> {
+    let mut scan = newest.scan_from(from);
     loop {
         match scan.next().during("read", &newest.link.path)? {
             Item::Frame(found) if found.header.end() > proven => return Ok(Some(found)),
@@ -29,10 +34,11 @@ pub(super) fn copy_unproven(
     workshop: &Workshop,
     header: &Header,
     newest: &Opened<'_>,
+    from: Start,
     proven: Offset,
 ) -> Result<(Draft, u64), Error> {
     let mut draft = workshop.draft(header, 0).map_err(Trouble::into_error)?;
-    let mut scan = newest.scan();
+    let mut scan = newest.scan_from(from);
     let mut events = 0;
     loop {
         let copied = match scan.next().during("read", &newest.link.path) {

@@ -8,7 +8,7 @@ use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::log::{Active, Entropy, LogId, Segment, Trouble, Workshop, new_log_id, new_salt};
 use crate::offset::Offset;
 use crate::recovery::chain::{Chain, Link, Opened, resolve};
-use crate::recovery::newest::{Content, read};
+use crate::recovery::newest::{Content, Start, read};
 use crate::recovery::quarantine::make_dir;
 use crate::recovery::rewrite::{copy_unproven, first_unproven};
 use crate::recovery::survey::{Survey, survey};
@@ -65,7 +65,7 @@ pub(crate) fn run(
         workshop,
         stream,
         chain: &chain,
-        newest: newest.as_ref(),
+        newest: newest.as_ref().zip(content.as_ref().map(|content| content.from)),
         log_id: identity.filter(|_| !new_identity).unwrap_or_else(|| new_log_id(entropy)),
         salt: new_salt(entropy),
         end,
@@ -169,7 +169,8 @@ struct Deed<'a> {
     workshop: &'a Workshop,
     stream: &'a StreamName,
     chain: &'a [Link],
-    newest: Option<&'a Opened<'a>>,
+    /// The newest segment, and where it was read from.
+    newest: Option<(&'a Opened<'a>, Start)>,
     log_id: LogId,
     salt: u64,
     /// Behind the last frame.
@@ -181,16 +182,17 @@ struct Deed<'a> {
 impl Deed<'_> {
     fn carry_out(self, decision: Decision, mut report: Recovery) -> Result<Recovered, Error> {
         let first = match (decision, self.newest) {
-            (Decision::Rewrite, Some(newest)) => first_unproven(newest, self.proven)?,
+            (Decision::Rewrite, Some((newest, from))) => first_unproven(newest, from, self.proven)?,
             (Decision::Rewrite | Decision::Begin(_) | Decision::Keep, _) => None,
         };
         let base = first.map_or(report.next, |first| first.header.base);
         let mut segments = self.segments(base);
         let header = |reason| self.header(base, reason, segments.last());
         let draft = match (decision, first, self.newest) {
-            (Decision::Rewrite, Some(_), Some(newest)) => {
+            (Decision::Rewrite, Some(_), Some((newest, from))) => {
                 let header = header(Reason::Recovery);
-                let (draft, events) = copy_unproven(self.workshop, &header, newest, self.proven)?;
+                let (draft, events) =
+                    copy_unproven(self.workshop, &header, newest, from, self.proven)?;
                 report.rewritten_events = events;
                 Some((header, draft))
             }

@@ -48,17 +48,56 @@ fn a_torn_last_frame_is_unproven_and_kept_aside() {
 
 #[test]
 fn damage_before_what_is_proven_is_lost_and_behind_it_unproven() {
+    // The last frame proves everything before 40. What lies there is not read at the start as long
+    // as the headers continue each other, and checked when it is read.
+    for (place, at_once) in [(position(1) + 100, vec![]), (position(1) + 4, vec![offsets(10..20)])]
+    {
+        let world = World::new(SEGMENT);
+        killed(&world, 5);
+        world.damage(&name(0), place, b"??");
+        let (log, recovery) = world.open(0);
+        assert_eq!(recovery.lost, at_once);
+        assert_eq!((recovery.unproven_bytes, recovery.rewritten_events), (0, 10));
+        let expected: Vec<u64> = (0..10).chain(20..50).collect();
+        assert_eq!(all(&log, &world, 0), (expected, vec![(offsets(10..20), Cause::Lost)]));
+        let (_, recovery) = world.open(20);
+        assert_eq!(recovery.lost, [], "what is committed cannot be lost");
+    }
+}
+
+#[test]
+fn a_header_that_leads_past_damage_is_believed_by_nobody() {
+    // The length of the second frame claims the third as well, so the headers do not continue.
     let world = World::new(SEGMENT);
     killed(&world, 5);
-    // The last frame proves everything before 40.
-    world.damage(&name(0), position(1) + 100, b"??");
+    let length = u32::try_from(2 * FRAME - 48).unwrap().to_le_bytes();
+    world.damage(&name(0), position(1) + 4, &length);
     let (log, recovery) = world.open(0);
     assert_eq!(recovery.lost, [offsets(10..20)]);
-    assert_eq!((recovery.unproven_bytes, recovery.rewritten_events), (0, 10));
     let expected: Vec<u64> = (0..10).chain(20..50).collect();
     assert_eq!(all(&log, &world, 0), (expected, vec![(offsets(10..20), Cause::Lost)]));
-    let (_, recovery) = world.open(20);
-    assert_eq!(recovery.lost, [], "what is committed cannot be lost");
+    // The last header claims to prove everything, but its checksum is not right.
+    let world = World::new(SEGMENT);
+    killed(&world, 5);
+    world.damage(&name(0), position(4) + 32, &40_u64.to_le_bytes());
+    world.damage(&name(0), position(4) + 100, b"??");
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.lost.len(), recovery.unproven_bytes), (0, FRAME));
+    assert_eq!(recovery.rewritten_events, 10, "the fourth frame is proven by none");
+    assert_eq!(all(&log, &world, 0), ((0..40).collect(), vec![]));
+}
+
+#[test]
+fn when_the_last_frames_are_all_torn_everything_is_read() {
+    let world = World::new(SEGMENT);
+    killed(&world, 30);
+    for frame in 10..30 {
+        world.damage(&name(0), position(frame) + 100, b"??");
+    }
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(100), 10));
+    assert_eq!(recovery.unproven_bytes, 20 * FRAME);
+    assert_eq!(all(&log, &world, 0), ((0..100).collect(), vec![]));
 }
 
 #[test]

@@ -79,7 +79,9 @@ pub(crate) fn frame_behind(
         // Keep what may be the beginning of a frame whose salt is not read yet.
         let held = window.bytes().len();
         window.pass(held.saturating_sub(nearest + SALT_BYTES - 1));
-        if !window.need(file, window.bytes().len() + 1)? {
+        // What is kept is looked at as well: no salt is zero, so none begins where only zeros are.
+        let only_zeros = file.next_data(window.position())?.is_none();
+        if only_zeros || !window.need(file, window.bytes().len() + 1)? {
             window.pass(window.bytes().len());
             return Ok(None);
         }
