@@ -93,6 +93,8 @@ pub struct IntakeConfig {
 pub struct UploadConfig {
     /// Bytes of calls being built or in flight, over all streams.
     pub memory_max: usize,
+    /// Destinations are asked at a random moment within so long.
+    pub ask_within: Duration,
     /// How long a stop waits for calls in flight and for what is left.
     pub drain_timeout: Duration,
     /// The longest pause between attempts.
@@ -108,6 +110,8 @@ pub struct StreamConfig {
     pub delivery_stream: Option<String>,
     /// How events become records.
     pub aggregate: Aggregate,
+    /// Events in one record at most; absent for what the destination allows.
+    pub events_per_record_max: Option<usize>,
     /// Behind every event, unless the event is raw. May be empty.
     pub delimiter: Vec<u8>,
     /// How long events may wait for a call to become full.
@@ -130,7 +134,7 @@ pub struct StreamConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Aggregate {
-    /// What the destination takes best. Means `none` until the destination can be asked.
+    /// What the destination takes best. Means `none` until the destination has answered.
     Auto,
     /// As many events as fit in one record, each followed by the delimiter.
     Lines,

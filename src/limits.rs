@@ -218,6 +218,31 @@ pub const CLEAN_CALLS_BEFORE_OK: u32 = 8;
 /// What one call takes from the upload memory beside its bytes: the table of its records.
 pub const CALL_OVERHEAD_BYTES: usize = 32 * 1024;
 
+/// What a destination has answered is good for so long, and half as long again at random: a host
+/// asks rarely, a change of the destination is noticed within days.
+pub const DESCRIPTION_FRESH_FOR: Duration = Duration::from_hours(48);
+
+/// What nobody has asked about for so long is forgotten.
+pub const DESCRIPTION_KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+
+/// The largest file of answers that is read: several times what the most streams make of it.
+pub const DESCRIPTION_FILE_BYTES_MAX: usize = 64 << 20;
+
+/// The first pause after a destination has not answered; doubles up to [`DESCRIPTION_RETRY_MAX`].
+pub const DESCRIPTION_RETRY_MIN: Duration = Duration::from_mins(10);
+
+/// See [`DESCRIPTION_RETRY_MIN`].
+pub const DESCRIPTION_RETRY_MAX: Duration = Duration::from_hours(6);
+
+/// The same where asking costs nothing.
+pub const DESCRIPTION_FREE_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// See [`DESCRIPTION_FREE_RETRY_MIN`].
+pub const DESCRIPTION_FREE_RETRY_MAX: Duration = Duration::from_mins(1);
+
+/// The longest `upload.ask_within`.
+pub const ASK_WITHIN_MAX: Duration = Duration::from_hours(24);
+
 /// How often the numbers of a paused stream are brought up to date.
 pub const PAUSED_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -5,9 +5,12 @@
 //! offset, the stop) and on its own calls, never on a notification that could be missed.
 
 pub(crate) mod aggregate;
+mod asking;
 mod backlog;
 pub(crate) mod batch;
 mod build;
+pub mod choice;
+pub mod destinations;
 mod pending;
 mod start;
 mod stream;
@@ -30,6 +33,7 @@ use crate::tasks::Stop;
 use crate::uploader::memory::MemoryPool;
 use crate::world::World;
 
+use self::destinations::Destinations;
 pub use crate::journal::Durable;
 
 /// Where confirmed progress goes.
@@ -58,6 +62,8 @@ pub struct Task {
     pub settings: StreamConfig,
     /// The name at the destination.
     pub destination: Arc<str>,
+    /// What is known about destinations, for `aggregate = "auto"`.
+    pub destinations: Arc<Destinations>,
     /// The destination.
     pub sink: Arc<dyn Sink>,
     /// The sink's name in the configuration.
@@ -84,5 +90,11 @@ pub struct Task {
 /// allows, and not at all while nothing gets through. What was confirmed is handed to
 /// [`Task::commits`] before this returns. Calls that are cut off may be delivered again later.
 pub async fn run(task: Task) {
-    stream::Stream::new(task).run().await;
+    let asking = asking::Asking::new(&task);
+    let stream = stream::Stream::new(task, asking.rules()).run();
+    tokio::select! {
+        biased;
+        () = stream => {}
+        () = asking.run() => {}
+    }
 }

@@ -3,6 +3,7 @@
 //! A sink takes the records of one call and says what became of each. It sees bytes only: retries,
 //! order, pace and commit live in the uploader, once for all sinks.
 
+pub mod description;
 pub mod file;
 pub mod firehose;
 
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::description::{Description, DestinationKind};
 pub use crate::tasks::BoxFuture;
 
 /// What one call may hold. Sizes are of data as it is handed over, before any encoding.
@@ -151,6 +153,20 @@ pub trait Sink: Debug + Send + Sync {
 
     /// Delivers the records of one call. On success there is one fate per record, in order.
     fn deliver(&self, call: Call) -> BoxFuture<'_, Result<Vec<Fate>, Failure>>;
+
+    /// Asks what a destination is and what it does to records. A sink that has no way to know says
+    /// so, which is an answer as well.
+    fn describe(&self, destination: Arc<str>) -> BoxFuture<'_, Result<Description, Failure>> {
+        drop(destination);
+        Box::pin(async { Ok(Description::of(DestinationKind::Unknown)) })
+    }
+
+    /// Where answers to [`Sink::describe`] are scarce, because all hosts of an account share a few
+    /// of them per second: what tells this account's destinations from those of another, so that an
+    /// answer can be kept. `None` where asking costs nothing.
+    fn shared_account(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A kind of sink, as the configuration names it.

@@ -123,6 +123,8 @@ pub struct StreamStatus {
 
     /// The destination's side: `ok`, `throttled`, `missing`, `denied`, `unreachable`, `refused` …
     pub upload: Health,
+    /// How events become records: `lines` or `none`, and why.
+    pub aggregate: Health,
     /// First offset that is not committed.
     pub committed: Count,
     /// Payload bytes that are durable and not confirmed by the destination. What an earlier run left

@@ -13,6 +13,8 @@ mod fake_firehose;
 #[path = "support/stream.rs"]
 mod stream;
 
+#[path = "delivery/auto.rs"]
+mod auto;
 #[path = "delivery/failures.rs"]
 mod failures;
 #[path = "delivery/file.rs"]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use standpipe::client::lines::Packer;
 use standpipe::client::{self, Tally};
-use standpipe::config::{Aggregate, StreamConfig, WhenFull};
+use standpipe::config::{Aggregate, StreamConfig, defaults};
 use standpipe::intake::Intake;
 use standpipe::journal::quota::Quota;
 use standpipe::journal::{Journal, Opened, Parts};
@@ -45,16 +45,10 @@ struct Agent {
 fn settings() -> StreamConfig {
     StreamConfig {
         sink: "none".into(),
-        delivery_stream: None,
         aggregate: Aggregate::Lines,
-        delimiter: b"\n".to_vec(),
         linger: Duration::ZERO,
         in_flight_max: 1,
-        ordered: false,
-        when_full: WhenFull::Block,
-        bytes_max: None,
-        retain_delivered: Duration::ZERO,
-        paused: false,
+        ..defaults::stream()
     }
 }
 

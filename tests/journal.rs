@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use standpipe::config::{Aggregate, StreamConfig, WhenFull};
+use standpipe::config::{Aggregate, StreamConfig, WhenFull, defaults};
 use standpipe::intake::{Door, Intake, Outcome, Refusal, UnknownStreams};
 use standpipe::journal::quota::Quota;
 use standpipe::journal::{Journal, Opened, Parts};
@@ -83,16 +83,11 @@ fn start_after(
 fn settings(when_full: WhenFull) -> StreamConfig {
     StreamConfig {
         sink: "none".into(),
-        delivery_stream: None,
         aggregate: Aggregate::Lines,
-        delimiter: b"\n".to_vec(),
         linger: Duration::ZERO,
         in_flight_max: 1,
-        ordered: false,
         when_full,
-        bytes_max: None,
-        retain_delivered: Duration::ZERO,
-        paused: false,
+        ..defaults::stream()
     }
 }
 

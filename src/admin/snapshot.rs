@@ -58,6 +58,8 @@ pub struct StreamSnapshot {
     pub log: State,
     /// The destination's side.
     pub upload: State,
+    /// How events become records: `lines` or `none`, and why.
+    pub aggregate: State,
     /// Events that became durable.
     pub accepted_events: u64,
     /// Their payload bytes.
@@ -130,6 +132,7 @@ fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> Strea
         disk_bytes: status.disk_bytes.value(),
         log: status.log.state(),
         upload: status.upload.state(),
+        aggregate: status.aggregate.state(),
         accepted_events: status.accepted_events.value(),
         accepted_bytes: status.accepted_bytes.value(),
         refused: counts(&status.refused),

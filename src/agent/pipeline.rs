@@ -19,10 +19,14 @@ use crate::journal::{Journal, Opened, Parts};
 use crate::limits::{OPENED_QUEUE_MAX, POOL_AGE_MAX};
 use crate::offsets::store::OffsetStore;
 use crate::offsets::{Key, Offsets, Progress};
+use crate::router::destinations::Destinations;
 use crate::status::AgentStatus;
 use crate::tasks::{self, BoxFuture, Stopper};
 use crate::uploader::memory::MemoryPool;
 use crate::world::World;
+
+/// In the data directory: what destinations have answered. It may be deleted at any time.
+const DESTINATIONS_FILE: &str = "destinations.json";
 
 /// What a pipeline stands on.
 #[derive(Debug)]
@@ -73,6 +77,9 @@ impl Pipeline {
         let journal = Arc::new(journal);
         let _first = trims.set(journal.clone()).is_ok();
 
+        let file = config.data_dir.join(DESTINATIONS_FILE);
+        let destinations =
+            Destinations::new(Some((fs.clone(), file)), config.upload.ask_within, world.clone());
         let (stop_uploads, stop) = tasks::stop_pair();
         let streams = Streams {
             config: config.clone(),
@@ -80,6 +87,7 @@ impl Pipeline {
             offsets: offsets.clone(),
             progress,
             sinks: Streams::build_sinks(&config).await?,
+            destinations: Arc::new(destinations),
             memory: MemoryPool::new(config.upload.memory_max),
             stop,
             world,

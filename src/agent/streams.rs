@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::journal::Opened;
 use crate::offsets::{Key, Offsets, Progress};
 use crate::router;
+use crate::router::destinations::Destinations;
 use crate::sink::Sink;
 use crate::tasks::{self, Stop};
 use crate::uploader::memory::MemoryPool;
@@ -25,6 +26,7 @@ pub(super) struct Streams {
     pub(super) offsets: Arc<Offsets>,
     pub(super) progress: BTreeMap<Key, Progress>,
     pub(super) sinks: BTreeMap<String, Arc<dyn Sink>>,
+    pub(super) destinations: Arc<Destinations>,
     pub(super) memory: MemoryPool,
     pub(super) stop: Stop,
     pub(super) world: World,
@@ -90,6 +92,7 @@ impl Streams {
             oldest: opened.oldest,
             durable: opened.durable,
             destination: destination.into(),
+            destinations: self.destinations.clone(),
             sink: sink.clone(),
             sink_name: settings.sink.clone(),
             settings,

@@ -55,16 +55,19 @@ pub(super) fn intake() -> IntakeConfig {
 pub(super) fn upload() -> UploadConfig {
     UploadConfig {
         memory_max: 48 << 20,
+        ask_within: Duration::from_mins(20),
         drain_timeout: Duration::from_secs(5),
         backoff_max: Duration::from_mins(1),
     }
 }
 
-pub(super) fn stream() -> StreamConfig {
+/// A stream of which nothing is configured.
+pub fn stream() -> StreamConfig {
     StreamConfig {
         sink: "firehose".to_owned(),
         delivery_stream: None,
         aggregate: Aggregate::Auto,
+        events_per_record_max: None,
         delimiter: b"\n".to_vec(),
         linger: Duration::from_secs(5),
         in_flight_max: 4,

@@ -29,6 +29,7 @@ pub(super) fn of(config: &Config, raw: &Raw) -> Raw {
         },
         upload: RawUpload {
             memory_max: Some(Size(config.upload.memory_max as u64)),
+            ask_within: Some(Period(config.upload.ask_within)),
             drain_timeout: Some(Period(config.upload.drain_timeout)),
             backoff_max: Some(Period(config.upload.backoff_max)),
         },
@@ -42,6 +43,7 @@ fn of_stream(config: &StreamConfig) -> RawStream {
         sink: Some(config.sink.clone()),
         delivery_stream: config.delivery_stream.clone(),
         aggregate: Some(config.aggregate),
+        events_per_record_max: config.events_per_record_max,
         delimiter: Some(String::from_utf8_lossy(&config.delimiter).into_owned()),
         linger: Some(Period(config.linger)),
         in_flight_max: Some(config.in_flight_max),

@@ -47,6 +47,7 @@ pub(super) struct RawIntake {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawUpload {
     pub(super) memory_max: Option<Size>,
+    pub(super) ask_within: Option<Period>,
     pub(super) drain_timeout: Option<Period>,
     pub(super) backoff_max: Option<Period>,
 }
@@ -58,6 +59,8 @@ pub(super) struct RawStream {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delivery_stream: Option<String>,
     pub(super) aggregate: Option<Aggregate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) events_per_record_max: Option<usize>,
     pub(super) delimiter: Option<String>,
     pub(super) linger: Option<Period>,
     pub(super) in_flight_max: Option<usize>,

@@ -166,7 +166,9 @@ impl Resolver<'_> {
             self.document.report(&key("backoff_max"), &message);
         }
         let drain_timeout = raw.drain_timeout.map_or(default.drain_timeout, |period| period.0);
-        UploadConfig { memory_max, drain_timeout, backoff_max }
+        let ask_within = raw.ask_within.map_or(default.ask_within, |period| period.0);
+        self.at_most(&key("ask_within"), ask_within, limits::ASK_WITHIN_MAX);
+        UploadConfig { memory_max, ask_within, drain_timeout, backoff_max }
     }
 
     fn admin(&mut self, data_dir: &Path) -> AdminConfig {

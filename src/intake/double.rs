@@ -8,7 +8,7 @@ use standpipe_wal::{Events, Flags, Offset, StreamName, events};
 use tokio::sync::mpsc;
 
 use super::{Answer, Intake, Refusal};
-use crate::config::{Aggregate, StreamConfig, WhenFull};
+use crate::config::{Aggregate, StreamConfig, defaults};
 use crate::journal::{Append, Journal, Message, Room};
 use crate::tasks;
 
@@ -58,16 +58,10 @@ pub(crate) fn pair(options: &Options) -> (Intake, Owner) {
 fn settings() -> StreamConfig {
     StreamConfig {
         sink: "none".into(),
-        delivery_stream: None,
         aggregate: Aggregate::Lines,
-        delimiter: b"\n".to_vec(),
         linger: Duration::ZERO,
         in_flight_max: 1,
-        ordered: false,
-        when_full: WhenFull::Block,
-        bytes_max: None,
-        retain_delivered: Duration::ZERO,
-        paused: false,
+        ..defaults::stream()
     }
 }
 

@@ -1,18 +1,12 @@
 //! How events become records, and records a call. Pure.
 
-use memchr::{memchr, memmem};
 use standpipe_wal::{Offset, events};
 
-use crate::config::Aggregate;
 use crate::sink::{Limits, Records};
 
-/// What a stream's configuration says about its records.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    joined: bool,
-    delimiter: Vec<u8>,
-    finder: Option<memmem::Finder<'static>>,
-}
+mod rule;
+
+pub(crate) use rule::Rule;
 
 /// One record of a call: which events it holds and what it weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +32,8 @@ pub(crate) struct Packed {
     pub(crate) embedded_delimiter: u64,
 }
 
-/// Fills the records of one call with events.
+/// Fills the records of one call with events, as full as they become: an event begins a new record
+/// only where it does not fit the one before, and a new call only where it does not fit this one.
 #[derive(Debug)]
 pub(crate) struct Packer<'a> {
     rule: &'a Rule,
@@ -68,37 +63,6 @@ pub(crate) struct Taken {
     pub(crate) full: bool,
 }
 
-impl Rule {
-    /// The rule for a stream. `auto` means one event per record until the destination can be asked.
-    pub(crate) fn new(aggregate: Aggregate, delimiter: &[u8]) -> Self {
-        let joined = match aggregate {
-            Aggregate::Lines => true,
-            Aggregate::None | Aggregate::Auto => false,
-        };
-        // A single byte has a faster search of its own.
-        let finder = (delimiter.len() > 1).then(|| memmem::Finder::new(delimiter).into_owned());
-        Self { joined, delimiter: delimiter.to_vec(), finder }
-    }
-
-    /// Whether a record may hold several events.
-    pub(crate) fn joins(&self) -> bool {
-        self.joined
-    }
-
-    /// What each event weighs beside its payload.
-    pub(crate) fn bytes_per_event(&self) -> usize {
-        self.delimiter.len()
-    }
-
-    fn is_in(&self, event: &[u8]) -> bool {
-        match (&self.finder, self.delimiter.as_slice()) {
-            (Some(finder), _) => finder.find(event).is_some(),
-            (None, [byte]) => memchr(*byte, event).is_some(),
-            (None, _) => false,
-        }
-    }
-}
-
 impl<'a> Packer<'a> {
     /// A packer that writes into `data`, which brings its capacity with it.
     pub(crate) fn new(rule: &'a Rule, limits: Limits, mut data: Vec<u8>) -> Self {
@@ -116,17 +80,21 @@ impl<'a> Packer<'a> {
     /// first event of a call is taken whatever its size: nothing else could ever send it.
     pub(crate) fn take(&mut self, base: Offset, raw: bool, body: &[u8]) -> Taken {
         let rule = self.rule;
-        let delimiter: &[u8] = if raw { &[] } else { &rule.delimiter };
-        let joinable = rule.joined && !raw;
+        let delimiter: &[u8] = if raw { &[] } else { rule.delimiter() };
+        let joinable = rule.joins() && !raw;
         if self.open.is_some_and(|open| open.end != base) {
             self.close();
         }
         let mut next = base;
         for event in events::iter(body) {
-            let size = event.len() + delimiter.len();
-            if !(joinable && self.fits_open(size)) {
+            if joinable && self.fits_open(event.len() + delimiter.len()) {
+                if rule.ends_open() {
+                    // It ends the event before, which is not the last of its record any more.
+                    self.packed.records.data.extend_from_slice(delimiter);
+                }
+            } else {
                 self.close();
-                if !self.has_room(size) {
+                if !self.has_room(event.len() + rule.end_bytes(raw)) {
                     return Taken { next, full: true };
                 }
                 let begins = self.packed.records.data.len();
@@ -134,7 +102,9 @@ impl<'a> Packer<'a> {
                     Some(Open { start: next, end: next, begins, payload_bytes: 0, joinable });
             }
             self.packed.records.data.extend_from_slice(event);
-            self.packed.records.data.extend_from_slice(delimiter);
+            if !rule.ends_open() {
+                self.packed.records.data.extend_from_slice(delimiter);
+            }
             if !raw && rule.is_in(event) {
                 self.packed.embedded_delimiter += 1;
             }
@@ -159,6 +129,7 @@ impl<'a> Packer<'a> {
         let data = self.packed.records.data.len();
         data - open.begins + size <= self.limits.record_bytes_max
             && data + size <= self.limits.call_bytes_max
+            && open.end.since(open.start) < self.rule.events_max()
     }
 
     /// Whether another record of this size has room in the call. Nothing is open.

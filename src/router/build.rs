@@ -23,7 +23,8 @@ use crate::world::World;
 pub(crate) struct Builder {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) dir: PathBuf,
-    pub(crate) rule: Arc<Rule>,
+    /// The rule that holds when a call is read.
+    pub(crate) rules: watch::Receiver<Arc<Rule>>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) memory: MemoryPool,
     pub(crate) durable: watch::Receiver<Durable>,
@@ -93,16 +94,17 @@ impl Builder {
         data_bytes: usize,
     ) -> (Option<Box<Tail>>, Result<Read, standpipe_wal::error::Error>) {
         let data = Vec::with_capacity(data_bytes);
+        let rule = Arc::clone(&self.rules.borrow());
         match events {
             Events::Fresh(mut tail, end) => {
                 let wanted = Wanted::Next(until.offset.min(end));
-                let read = read(&mut tail, &wanted, &self.rule, limits, data);
+                let read = read(&mut tail, &wanted, &rule, limits, data);
                 (Some(tail), read)
             }
             Events::Again(batch) => {
                 let mut tail = Tail::open(self.fs, self.dir, batch.start());
                 let wanted = Wanted::Again(batch.ranges);
-                (None, read(&mut tail, &wanted, &self.rule, limits, data))
+                (None, read(&mut tail, &wanted, &rule, limits, data))
             }
         }
     }

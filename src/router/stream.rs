@@ -67,10 +67,9 @@ enum Done {
 }
 
 impl Stream {
-    pub(super) fn new(task: Task) -> Self {
+    pub(super) fn new(task: Task, rules: watch::Receiver<Arc<Rule>>) -> Self {
         let Task { stream, dir, fs, log_id, oldest, durable, settings, destination, .. } = task;
         let Task { sink, sink_name, progress, commits, memory, status, stop, world, .. } = task;
-        let rule = Arc::new(Rule::new(settings.aggregate, &settings.delimiter));
         let (window, committed) = restore(&stream, log_id, oldest, progress);
         let condition = Condition::new(stream.clone(), sink_name.clone(), Arc::clone(&status));
         let uploader = Uploader::new(
@@ -83,7 +82,7 @@ impl Stream {
         );
         let cursor = uploader.window().committed();
         let pending = Pending::new(cursor, *durable.borrow(), Instant::now());
-        let builder = Builder { fs, dir, rule, sink, memory, durable: durable.clone(), world };
+        let builder = Builder { fs, dir, rules, sink, memory, durable: durable.clone(), world };
         Self {
             key: Key { stream, sink: sink_name },
             log_id,
@@ -154,14 +153,15 @@ impl Stream {
     /// Whether what waits fills a call. What earlier runs left has waited long enough anyway.
     fn is_full(&self) -> bool {
         let Some(bytes) = self.expected_bytes() else { return true };
-        let records_max = self.builder.sink.limits().records_max as u64;
+        let records_max = self.builder.sink.limits().records_max;
         bytes >= self.uploader.call_bytes_max()
-            || (!self.builder.rule.joins() && self.pending.events() >= records_max)
+            || self.pending.events() >= self.builder.rules.borrow().events_per_call(records_max)
     }
 
     /// What the waiting events weigh as records.
     fn expected_bytes(&self) -> Option<usize> {
-        let delimiters = self.pending.events() * self.builder.rule.bytes_per_event() as u64;
+        let delimiters =
+            self.pending.events() * self.builder.rules.borrow().bytes_per_event() as u64;
         let bytes = self.pending.payload_bytes()? + delimiters;
         Some(usize::try_from(bytes).unwrap_or(usize::MAX))
     }

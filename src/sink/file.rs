@@ -13,6 +13,7 @@ use serde::Deserialize;
 use standpipe_wal::StreamName;
 
 use self::folder::Folder;
+use super::description::{Description, DestinationKind};
 use super::{BoxFuture, Call, Failure, Fate, Kind, Limits, Records, Sink, SinkConfig, Trouble};
 use crate::config::value::Size;
 use crate::limits::{
@@ -81,6 +82,10 @@ impl Sink for FileSink {
 
     fn deliver(&self, call: Call) -> BoxFuture<'_, Result<Vec<Fate>, Failure>> {
         Box::pin(self.append(call))
+    }
+
+    fn describe(&self, _destination: Arc<str>) -> BoxFuture<'_, Result<Description, Failure>> {
+        Box::pin(async { Ok(Description::of(DestinationKind::Files)) })
     }
 }
 

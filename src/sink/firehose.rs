@@ -6,6 +6,7 @@
 mod body;
 mod classify;
 mod client;
+mod describe;
 mod options;
 
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use self::options::Options;
+use self::options::{Credentials, Options};
+use super::description::Description;
 use super::{BoxFuture, Call, Failure, Fate, Kind, Limits, Sink, SinkConfig};
 use crate::limits::{FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORD_BYTES_MAX, FIREHOSE_RECORDS_MAX};
 
@@ -65,9 +67,27 @@ impl Sink for Firehose {
     fn deliver(&self, call: Call) -> BoxFuture<'_, Result<Vec<Fate>, Failure>> {
         Box::pin(self.put(call))
     }
+
+    fn describe(&self, destination: Arc<str>) -> BoxFuture<'_, Result<Description, Failure>> {
+        Box::pin(self.ask(destination))
+    }
+
+    /// An endpoint that checks no signatures belongs to no account.
+    fn shared_account(&self) -> Option<String> {
+        let Options { region, endpoint_url, profile, credentials, .. } = &self.options;
+        let place = [region, endpoint_url, profile].map(|part| part.as_deref().unwrap_or("-"));
+        (*credentials == Credentials::Chain).then(|| place.join(" "))
+    }
 }
 
 impl Firehose {
+    async fn ask(&self, destination: Arc<str>) -> Result<Description, Failure> {
+        let client = self.client.get_or_try_init(|| client::connect(&self.options)).await?;
+        let question = client.describe_delivery_stream();
+        let answer = question.delivery_stream_name(destination.as_ref()).send().await;
+        describe::description(answer)
+    }
+
     async fn put(&self, call: Call) -> Result<Vec<Fate>, Failure> {
         let client = self.client.get_or_try_init(|| client::connect(&self.options)).await?;
         let Call { destination, records, .. } = call;

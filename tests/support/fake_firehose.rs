@@ -69,6 +69,9 @@ struct Memory {
     script: VecDeque<Reply>,
     then: Option<Reply>,
     requests: Vec<Request>,
+    /// What `DescribeDeliveryStream` answers: a description, or an error code.
+    description: Option<Result<serde_json::Value, &'static str>>,
+    described: usize,
     accepted: BTreeMap<u64, Accepted>,
     in_progress: usize,
     in_progress_max: usize,
@@ -144,6 +147,28 @@ impl FakeFirehose {
         memory.then = Some(then);
     }
 
+    /// From now on `DescribeDeliveryStream` is answered so: with a stream of that type and that
+    /// destination, or with an error code.
+    pub(crate) fn describe(&self, answer: Result<(&str, serde_json::Value), &'static str>) {
+        let answer = answer.map(|(source, destination)| {
+            json!({ "DeliveryStreamDescription": {
+                "DeliveryStreamARN": "arn:aws:firehose:us-east-1:000000000000:deliverystream/orders",
+                "DeliveryStreamName": "orders",
+                "DeliveryStreamStatus": "ACTIVE",
+                "DeliveryStreamType": source,
+                "VersionId": "1",
+                "Destinations": [destination],
+                "HasMoreDestinations": false,
+            } })
+        });
+        self.memory.lock().unwrap().description = Some(answer);
+    }
+
+    /// How often a stream was described, or refused to be.
+    pub(crate) fn described(&self) -> usize {
+        self.memory.lock().unwrap().described
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.memory.lock().unwrap().requests.clone()
     }
@@ -183,6 +208,15 @@ impl Drop for FakeFirehose {
 
 async fn put(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    if target == Some("Firehose_20150804.DescribeDeliveryStream") {
+        let mut memory = shared.memory.lock().unwrap();
+        memory.described += 1;
+        return match &memory.description {
+            Some(Ok(description)) => Json(description).into_response(),
+            Some(Err(code)) => error(400, code, "not told"),
+            None => error(400, "ResourceNotFoundException", "not found"),
+        };
+    }
     if target != Some("Firehose_20150804.PutRecordBatch") {
         return error(400, "UnknownOperationException", "no such operation");
     }

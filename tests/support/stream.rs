@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use standpipe::config::{Aggregate, StreamConfig, WhenFull};
+use standpipe::config::{Aggregate, StreamConfig, defaults};
 use standpipe::journal::Durable;
 use standpipe::offsets::{Key, Progress};
+use standpipe::router::destinations::Destinations;
 use standpipe::router::{self, Commits, Task};
 use standpipe::sink::{KINDS, Sink};
 use standpipe::status::StreamStatus;
@@ -152,6 +153,7 @@ impl Writer {
             durable: self.durable.subscribe(),
             settings,
             destination: "orders".into(),
+            destinations: Arc::new(Destinations::new(None, Duration::ZERO, World::real())),
             sink,
             sink_name: "sink".to_owned(),
             progress,
@@ -182,6 +184,17 @@ impl Delivery {
         self.commits
     }
 
+    /// Waits until it is known how events become records.
+    pub(crate) async fn aggregate_settled(&self) {
+        let mut every = tokio::time::interval(Duration::from_millis(5));
+        let settled = async {
+            while self.status.aggregate.state().reason.contains("not been asked yet") {
+                every.tick().await;
+            }
+        };
+        assert!(tokio::time::timeout(STUCK, settled).await.is_ok(), "never asked");
+    }
+
     /// Waits until the state of the delivery is this one.
     pub(crate) async fn state(&self, wanted: &str) {
         let mut every = tokio::time::interval(Duration::from_millis(5));
@@ -199,16 +212,9 @@ impl Delivery {
 pub(crate) fn settings(aggregate: Aggregate) -> StreamConfig {
     StreamConfig {
         sink: "sink".to_owned(),
-        delivery_stream: None,
         aggregate,
-        delimiter: b"\n".to_vec(),
         linger: Duration::ZERO,
-        in_flight_max: 4,
-        ordered: false,
-        when_full: WhenFull::Block,
-        bytes_max: None,
-        retain_delivered: Duration::ZERO,
-        paused: false,
+        ..defaults::stream()
     }
 }
 

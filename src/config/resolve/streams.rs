@@ -45,6 +45,7 @@ impl Resolver<'_> {
             sink: raw.sink.unwrap_or(inherited.sink),
             delivery_stream: raw.delivery_stream.or(inherited.delivery_stream),
             aggregate: raw.aggregate.unwrap_or(inherited.aggregate),
+            events_per_record_max: raw.events_per_record_max.or(inherited.events_per_record_max),
             delimiter: raw.delimiter.map_or(inherited.delimiter, String::into_bytes),
             linger: raw.linger.map_or(inherited.linger, |period| period.0),
             in_flight_max: raw.in_flight_max.unwrap_or(inherited.in_flight_max),
@@ -85,6 +86,13 @@ impl Resolver<'_> {
         let delimiter_bytes = stream.delimiter.len();
         if delimiter_bytes != base.delimiter.len() {
             self.within(&path.key("delimiter"), delimiter_bytes, 0, limits::DELIMITER_BYTES_MAX);
+        }
+        if let (true, Some(max)) = (
+            stream.events_per_record_max != base.events_per_record_max,
+            stream.events_per_record_max,
+        ) {
+            let key = path.key("events_per_record_max");
+            self.within(&key, max, 1, limits::FIREHOSE_RECORD_BYTES_MAX);
         }
         if stream.in_flight_max != base.in_flight_max {
             let key = path.key("in_flight_max");

@@ -5,7 +5,6 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_firehose::config::http::HttpResponse;
 use aws_sdk_firehose::error::{ConnectorError, ProvideErrorMetadata, SdkError};
-use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError;
 use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
 
 use crate::sink::{Failure, Fate, Trouble};
@@ -29,7 +28,10 @@ pub(super) fn fate(entry: PutRecordBatchResponseEntry) -> Fate {
 }
 
 /// What the failure of a call means.
-pub(super) fn failure(error: &SdkError<PutRecordBatchError, HttpResponse>) -> Failure {
+pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
     let (trouble, ambiguous) = match error {
         // Nothing was sent.
         SdkError::ConstructionFailure(_) => (Trouble::Refused, false),
@@ -139,7 +141,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 }
 
 /// The service's own words, else the error with its causes, each said once.
-fn sentence(error: &SdkError<PutRecordBatchError, HttpResponse>) -> String {
+fn sentence<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
     if let Some(service) = error.as_service_error()
         && let Some(code) = service.code()
     {
