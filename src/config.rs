@@ -99,6 +99,8 @@ pub struct UploadConfig {
     pub drain_timeout: Duration,
     /// The longest pause between attempts.
     pub backoff_max: Duration,
+    /// Calls in flight at once to each sink, over all its streams.
+    pub in_flight_max: usize,
 }
 
 /// `[stream.NAME]` over `[stream.default]`
@@ -118,8 +120,10 @@ pub struct StreamConfig {
     pub linger: Duration,
     /// Calls in flight at once.
     pub in_flight_max: usize,
-    /// Whether a call waits for the one before it.
+    /// Whether each record waits until everything before it is confirmed.
     pub ordered: bool,
+    /// What is sent to the delivery stream at most.
+    pub quota: Rates,
     /// What happens to new events when the log is full.
     pub when_full: WhenFull,
     /// What the stream may take on disk; absent for no limit of its own.
@@ -128,6 +132,18 @@ pub struct StreamConfig {
     pub retain_delivered: Duration,
     /// Stop delivering, keep accepting.
     pub paused: bool,
+}
+
+/// What this host sends to a delivery stream per second at most; absent for no limit but the one that
+/// the service teaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Bytes of data, before any encoding.
+    pub bytes_per_second: Option<u64>,
+    /// Records.
+    pub records_per_second: Option<u64>,
+    /// Calls.
+    pub calls_per_second: Option<u64>,
 }
 
 /// How events become records.

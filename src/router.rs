@@ -30,7 +30,9 @@ use crate::offsets::{Key, Progress};
 use crate::sink::Sink;
 use crate::status::StreamStatus;
 use crate::tasks::Stop;
+use crate::uploader::gate::Gate;
 use crate::uploader::memory::MemoryPool;
+use crate::uploader::slots::Slots;
 use crate::world::World;
 
 use self::destinations::Destinations;
@@ -74,6 +76,10 @@ pub struct Task {
     pub commits: Arc<dyn Commits>,
     /// The bytes that calls of all streams may take.
     pub memory: MemoryPool,
+    /// The calls that all streams of the sink may have under way.
+    pub slots: Slots,
+    /// The pace of the delivery stream, shared by all streams that go there.
+    pub gate: Gate,
     /// Where the stream's numbers and state are kept.
     pub status: Arc<StreamStatus>,
     /// The longest pause between attempts.

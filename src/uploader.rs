@@ -7,26 +7,30 @@
 
 pub(crate) mod attempt;
 pub(crate) mod backoff;
+pub mod gate;
 pub(crate) mod health;
 pub mod memory;
+mod outage;
 mod outcome;
+pub(crate) mod pace;
+mod pool;
 pub(crate) mod size;
+pub mod slots;
+mod turn;
 pub mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use standpipe_wal::Offset;
 use tokio::time::Instant;
 
 use self::backoff::Backoff;
 use self::health::Condition;
+use self::outage::{Cause, Outage};
 use self::size::CallSize;
 use self::window::Window;
-use crate::limits::{
-    BACKOFF_BASE, BACKOFF_BASE_SLOW, DELIVERED_RANGES_MAX, REFUSED_EVENTS_MAX, REFUSED_PARTS_MAX,
-};
+use crate::limits::CALL_BYTES_FLOOR;
 use crate::offsets::Progress;
 use crate::router::aggregate::Span;
 use crate::router::batch::Batch;
@@ -115,48 +119,6 @@ struct Flight {
     generation: u64,
 }
 
-/// While nothing gets through, one call at a time asks whether that is still so.
-#[derive(Debug)]
-struct Outage {
-    cause: Cause,
-    reason: String,
-    until: Instant,
-}
-
-/// What is in the way of a whole stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// The destination, or the way to it.
-    Sink(Trouble),
-    /// The log itself.
-    Log,
-}
-
-impl Cause {
-    /// The state that this is.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Sink(trouble) => trouble.word(),
-            Self::Log => "failing",
-        }
-    }
-
-    /// The bound of the first pause. What a person has to mend is asked about less often.
-    fn backoff_base(self) -> Duration {
-        match self {
-            Self::Sink(Trouble::Missing | Trouble::Denied | Trouble::Refused) => BACKOFF_BASE_SLOW,
-            Self::Sink(
-                Trouble::Throttled
-                | Trouble::Unreachable
-                | Trouble::TimedOut
-                | Trouble::Faulty
-                | Trouble::TooLarge,
-            )
-            | Self::Log => BACKOFF_BASE,
-        }
-    }
-}
-
 impl Uploader {
     /// A stream whose delivery has come as far as `window`, with calls of up to `call_bytes_max`.
     pub(crate) fn new(
@@ -190,30 +152,6 @@ impl Uploader {
         };
         uploader.count_unconfirmed();
         uploader
-    }
-
-    /// What to do now, where `fresh` says whether events of the log are ready to be sent. A call
-    /// that this hands out is under way: [`Uploader::built`] or [`Uploader::unreadable`] follows.
-    pub(crate) fn next(&mut self, now: Instant, fresh: bool) -> Next {
-        let alone = self.overlap.ordered || self.outage.is_some();
-        let slots = if alone { 1 } else { self.overlap.in_flight_max };
-        if self.flights.len() >= slots {
-            return Next::Wait(None);
-        }
-        if let Some(outage) = self.outage.as_ref().filter(|outage| outage.until > now) {
-            return Next::Wait(Some(outage.until));
-        }
-        let fresh = fresh && self.may_take_fresh();
-        if fresh && self.is_refused() {
-            return self.begin_fresh();
-        }
-        if let Some(index) = self.first_due(now) {
-            let waiting = self.waiting.swap_remove(index);
-            let batch = waiting.batch.clone();
-            let id = self.begin(waiting.batch, waiting.why);
-            return Next::Again(id, batch);
-        }
-        if fresh { self.begin_fresh() } else { Next::Wait(self.next_due()) }
     }
 
     /// Notes what was read for a call: what is missing, what did not fit, what is in it. Returns
@@ -260,16 +198,11 @@ impl Uploader {
         self.show();
     }
 
-    /// What a call may hold now.
+    /// What a call may hold now. While nothing gets through little is sent to find out, whatever may
+    /// become of it.
     pub(crate) fn call_bytes_max(&self) -> usize {
-        self.size.limit()
-    }
-
-    /// Whether events of the log could go now, if there were any.
-    pub(crate) fn could_take_fresh(&self) -> bool {
-        let alone = self.overlap.ordered || self.outage.is_some();
-        let slots = if alone { 1 } else { self.overlap.in_flight_max };
-        self.flights.len() < slots && self.may_take_fresh()
+        let limit = self.size.limit();
+        if self.is_out() { limit.min(CALL_BYTES_FLOOR) } else { limit }
     }
 
     /// Whether nothing gets through at the moment.
@@ -307,72 +240,6 @@ impl Uploader {
         let waiting = self.waiting.iter().map(|waiting| &waiting.batch);
         let batches = waiting.chain(self.flights.values().map(|flight| &flight.batch));
         batches.filter(|batch| !batch.is_empty()).map(|batch| batch.oldest_ms).min()
-    }
-
-    /// Whether the bounds on what is unsettled allow another call from the log.
-    fn may_take_fresh(&self) -> bool {
-        let unsettled = self.unsettled();
-        let aside = self.waiting.len() - unsettled;
-        let held_up = if self.overlap.ordered { self.waiting.len() } else { unsettled };
-        let parts_max =
-            if self.is_refused() { REFUSED_PARTS_MAX } else { self.overlap.in_flight_max };
-        self.flights.len() + held_up < parts_max
-            && !(self.overlap.ordered && held_up > 0)
-            && aside < REFUSED_EVENTS_MAX
-            // Events between ranges that were delivered before a restart only close gaps.
-            && (self.window.ranges() < DELIVERED_RANGES_MAX || self.taken_to < self.window.end())
-    }
-
-    /// Batches to be sent again that are not set aside.
-    fn unsettled(&self) -> usize {
-        self.waiting.iter().filter(|waiting| waiting.why != Why::Refused).count()
-    }
-
-    /// Whether the stream as a whole is taken for refused: then calls that were not tried yet go
-    /// first, since only a success can show that some events alone are at fault.
-    fn is_refused(&self) -> bool {
-        self.outage.as_ref().is_some_and(|outage| outage.cause == Cause::Sink(Trouble::Refused))
-    }
-
-    /// The batch whose turn it is. In order: the first of all, or none. Else of those that are due
-    /// the first in the log, or during an outage the one that was not tried for longest.
-    fn first_due(&self, now: Instant) -> Option<usize> {
-        let waiting = self.waiting.iter().enumerate();
-        if self.overlap.ordered {
-            let first = waiting.min_by_key(|(_, waiting)| waiting.batch.start());
-            return first.filter(|(_, waiting)| waiting.due <= now).map(|(index, _)| index);
-        }
-        let due = waiting.filter(|(_, waiting)| waiting.due <= now);
-        let out = self.outage.is_some();
-        due.min_by_key(|(_, waiting)| (out.then_some(waiting.due), waiting.batch.start()))
-            .map(|(index, _)| index)
-    }
-
-    /// When the next batch is due.
-    fn next_due(&self) -> Option<Instant> {
-        if self.overlap.ordered {
-            return self.waiting.iter().min_by_key(|w| w.batch.start()).map(|w| w.due);
-        }
-        self.waiting.iter().map(|waiting| waiting.due).min()
-    }
-
-    fn begin_fresh(&mut self) -> Next {
-        Next::Fresh(self.begin(Batch::default(), Why::First))
-    }
-
-    fn begin(&mut self, batch: Batch, why: Why) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        let generation = self.generation;
-        self.flights.insert(id, Flight { batch, spans: Vec::new(), why, generation });
-        id
-    }
-
-    fn wait(&mut self, batch: Batch, due: Instant, why: Why) {
-        if !batch.is_empty() {
-            let why = if why == Why::First { Why::Failed } else { why };
-            self.waiting.push(Waiting { batch, due, why });
-        }
     }
 
     fn count_unconfirmed(&mut self) {

@@ -22,6 +22,7 @@ use crate::offsets::{Key, Offsets, Progress};
 use crate::router::destinations::Destinations;
 use crate::status::AgentStatus;
 use crate::tasks::{self, BoxFuture, Stopper};
+use crate::uploader::gate::Gates;
 use crate::uploader::memory::MemoryPool;
 use crate::world::World;
 
@@ -89,6 +90,8 @@ impl Pipeline {
             sinks: Streams::build_sinks(&config).await?,
             destinations: Arc::new(destinations),
             memory: MemoryPool::new(config.upload.memory_max),
+            slots: BTreeMap::new(),
+            gates: Gates::default(),
             stop,
             world,
         };

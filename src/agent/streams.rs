@@ -16,7 +16,9 @@ use crate::router;
 use crate::router::destinations::Destinations;
 use crate::sink::Sink;
 use crate::tasks::{self, Stop};
+use crate::uploader::gate::Gates;
 use crate::uploader::memory::MemoryPool;
+use crate::uploader::slots::Slots;
 use crate::world::World;
 
 /// What every router is given.
@@ -26,8 +28,10 @@ pub(super) struct Streams {
     pub(super) offsets: Arc<Offsets>,
     pub(super) progress: BTreeMap<Key, Progress>,
     pub(super) sinks: BTreeMap<String, Arc<dyn Sink>>,
+    pub(super) slots: BTreeMap<String, Slots>,
     pub(super) destinations: Arc<Destinations>,
     pub(super) memory: MemoryPool,
+    pub(super) gates: Gates,
     pub(super) stop: Stop,
     pub(super) world: World,
 }
@@ -84,6 +88,12 @@ impl Streams {
             }
         }
         let destination = settings.delivery_stream.as_deref().unwrap_or(stream.name().as_str());
+        let destination: Arc<str> = destination.into();
+        let in_flight_max = self.config.upload.in_flight_max;
+        let slots = self.slots.entry(settings.sink.clone());
+        let slots = slots.or_insert_with(|| Slots::new(in_flight_max));
+        let seed = self.world.entropy.u64();
+        let gate = self.gates.to(&settings.sink, &destination, settings.quota, seed);
         let task = router::Task {
             stream: stream.name().clone(),
             dir: opened.dir,
@@ -91,7 +101,7 @@ impl Streams {
             log_id: *opened.log_id.as_bytes(),
             oldest: opened.oldest,
             durable: opened.durable,
-            destination: destination.into(),
+            destination,
             destinations: self.destinations.clone(),
             sink: sink.clone(),
             sink_name: settings.sink.clone(),
@@ -99,6 +109,8 @@ impl Streams {
             progress,
             commits: self.offsets.clone(),
             memory: self.memory.clone(),
+            slots: slots.clone(),
+            gate,
             status: stream.status().clone(),
             backoff_max: self.config.upload.backoff_max,
             drain_timeout: self.config.upload.drain_timeout,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use standpipe_wal::limits::SEGMENT_BYTES_DEFAULT;
 
-use super::{Aggregate, IntakeConfig, StreamConfig, UploadConfig, WalConfig, WhenFull};
+use super::{Aggregate, IntakeConfig, Rates, StreamConfig, UploadConfig, WalConfig, WhenFull};
 use crate::limits;
 
 /// Doors and destinations, laid under the file. A file that has a `[[source]]` replaces all of
@@ -58,6 +58,7 @@ pub(super) fn upload() -> UploadConfig {
         ask_within: Duration::from_mins(20),
         drain_timeout: Duration::from_secs(5),
         backoff_max: Duration::from_mins(1),
+        in_flight_max: 64,
     }
 }
 
@@ -72,6 +73,7 @@ pub fn stream() -> StreamConfig {
         linger: Duration::from_secs(5),
         in_flight_max: 4,
         ordered: false,
+        quota: Rates::default(),
         when_full: WhenFull::Block,
         bytes_max: None,
         retain_delivered: Duration::ZERO,

@@ -50,6 +50,7 @@ pub(super) struct RawUpload {
     pub(super) ask_within: Option<Period>,
     pub(super) drain_timeout: Option<Period>,
     pub(super) backoff_max: Option<Period>,
+    pub(super) in_flight_max: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -65,6 +66,12 @@ pub(super) struct RawStream {
     pub(super) linger: Option<Period>,
     pub(super) in_flight_max: Option<usize>,
     pub(super) ordered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quota_bytes_per_second: Option<Size>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quota_records_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quota_calls_per_second: Option<u64>,
     pub(super) when_full: Option<WhenFull>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bytes_max: Option<Size>,

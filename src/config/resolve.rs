@@ -168,7 +168,9 @@ impl Resolver<'_> {
         let drain_timeout = raw.drain_timeout.map_or(default.drain_timeout, |period| period.0);
         let ask_within = raw.ask_within.map_or(default.ask_within, |period| period.0);
         self.at_most(&key("ask_within"), ask_within, limits::ASK_WITHIN_MAX);
-        UploadConfig { memory_max, ask_within, drain_timeout, backoff_max }
+        let in_flight_max = raw.in_flight_max.unwrap_or(default.in_flight_max);
+        self.within(&key("in_flight_max"), in_flight_max, 1, limits::SINK_IN_FLIGHT_MAX);
+        UploadConfig { memory_max, ask_within, drain_timeout, backoff_max, in_flight_max }
     }
 
     fn admin(&mut self, data_dir: &Path) -> AdminConfig {

@@ -40,6 +40,19 @@ impl Batch {
         }
     }
 
+    /// Adds another batch, wherever its ranges lie between this one's.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        let mut ranges = std::mem::take(&mut self.ranges);
+        ranges.extend(other.ranges);
+        ranges.sort_unstable_by_key(|range| range.start);
+        for range in ranges {
+            self.push(range);
+        }
+        self.bytes_max += other.bytes_max;
+        self.oldest_ms = self.oldest_ms.min(other.oldest_ms);
+        self.failures = self.failures.max(other.failures);
+    }
+
     /// Where it begins.
     pub(crate) fn start(&self) -> Offset {
         self.ranges.first().map_or(Offset::MAX, |range| range.start)
@@ -90,5 +103,18 @@ mod tests {
         assert_eq!(second.ranges, [range(4, 5), range(9, 12)]);
         let (one, none) = first.halves().0.halves().0.halves();
         assert_eq!((one.ranges, none.is_empty()), (vec![range(0, 1)], true));
+    }
+
+    #[test]
+    fn an_absorbed_batch_lies_between_the_ranges_of_the_other() {
+        let mut batch = Batch { bytes_max: 10, oldest_ms: 5, failures: 1, ..Batch::default() };
+        batch.push(range(0, 2));
+        batch.push(range(7, 9));
+        let mut other = Batch { bytes_max: 5, oldest_ms: 3, failures: 2, ..Batch::default() };
+        other.push(range(2, 4));
+        other.push(range(5, 6));
+        batch.absorb(other);
+        assert_eq!(batch.ranges, [range(0, 4), range(5, 6), range(7, 9)]);
+        assert_eq!((batch.bytes_max, batch.oldest_ms, batch.failures), (15, 3, 2));
     }
 }

@@ -14,8 +14,10 @@ use crate::limits::CALL_OVERHEAD_BYTES;
 use crate::router::aggregate::Rule;
 use crate::router::batch::Batch;
 use crate::router::tail::{Read, Wanted, read};
-use crate::sink::{Limits, Sink};
-use crate::uploader::memory::{MemoryPool, Reserved};
+use crate::sink::{Limits, Records, Sink};
+use crate::uploader::gate::{Gate, Passage};
+use crate::uploader::memory::{MemoryShare, Reserved};
+use crate::uploader::slots::{Slot, SlotShare};
 use crate::world::World;
 
 /// What all calls of a stream are built with.
@@ -26,7 +28,11 @@ pub(crate) struct Builder {
     /// The rule that holds when a call is read.
     pub(crate) rules: watch::Receiver<Arc<Rule>>,
     pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) memory: MemoryPool,
+    /// What one call may hold at most.
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    pub(crate) slots: SlotShare,
+    pub(crate) memory: MemoryShare,
     pub(crate) durable: watch::Receiver<Durable>,
     pub(crate) world: World,
 }
@@ -49,32 +55,58 @@ pub(crate) struct Built {
     pub(crate) until: Durable,
     /// What was read.
     pub(crate) read: Result<Read, String>,
-    /// The memory that the call holds.
-    pub(crate) reserved: Reserved,
+    /// What the call holds until it has ended.
+    pub(crate) held: HeldByCall,
+}
+
+/// What a call took before it was built, in this order: who waits for the pace or for a slot holds
+/// no memory meanwhile.
+#[derive(Debug)]
+pub(crate) struct HeldByCall {
+    pub(crate) passage: Passage,
+    slot: Slot,
+    memory: Reserved,
+}
+
+impl HeldByCall {
+    /// Gives back all but the passage, which is to see the answer.
+    pub(crate) fn into_passage(self) -> Passage {
+        let Self { passage, slot, memory } = self;
+        drop((slot, memory));
+        passage
+    }
 }
 
 impl Builder {
     /// Builds a call of at most `call_bytes_max`, where `expected_bytes` is how much there is to
-    /// read if that is known.
+    /// read if that is known, and `probing` whether nothing gets through at the moment.
     pub(crate) async fn build(
         self,
         events: Events,
         call_bytes_max: usize,
         expected_bytes: Option<usize>,
+        probing: bool,
     ) -> Built {
-        let Limits { records_max, record_bytes_max, .. } = self.sink.limits();
+        let Limits { records_max, record_bytes_max, .. } = self.limits;
+        let expected = expected_bytes.unwrap_or(usize::MAX);
+        let mut passage = self.gate.pass(call_bytes_max.min(expected)).await;
+        let slot = self.slots.take(probing).await;
         // One event may be larger than the call limit of a stream in trouble.
-        let data_bytes = call_bytes_max.max(record_bytes_max);
-        let data_bytes = expected_bytes.map_or(data_bytes, |expected| data_bytes.min(expected));
-        let bytes = call_memory(self.sink.as_ref(), data_bytes, records_max) + READ_BYTES_MAX;
-        let mut reserved = self.memory.reserve(bytes).await;
+        let mut data_bytes = call_bytes_max.max(record_bytes_max).min(expected);
+        let sink = Arc::clone(&self.sink);
+        let weight = |bytes| call_memory(sink.as_ref(), bytes, records_max) + READ_BYTES_MAX;
+        let wanted = weight(data_bytes);
+        let least = weight(data_bytes.min(record_bytes_max));
+        let mut memory = self.memory.reserve(wanted, least).await;
+        if memory.bytes() < wanted {
+            data_bytes = data_bytes.min(record_bytes_max);
+        }
         let until = *self.durable.borrow();
         let limits = Limits {
             records_max,
             record_bytes_max: record_bytes_max.min(call_bytes_max),
             call_bytes_max: call_bytes_max.min(data_bytes),
         };
-        let sink = Arc::clone(&self.sink);
         let world = self.world.clone();
         let reading = move || self.read(events, until, limits, data_bytes);
         let (tail, mut read) = match world.blocking(reading).await {
@@ -82,8 +114,11 @@ impl Builder {
             Err(error) => (None, Err(error.to_string())),
         };
         let data_bytes = read.as_mut().map_or(0, keep_what_is_used);
-        reserved.shrink_to(call_memory(sink.as_ref(), data_bytes, records_max));
-        Built { tail, until, read, reserved }
+        memory.shrink_to(call_memory(sink.as_ref(), data_bytes, records_max));
+        let packed = read.as_ref().map(|read| &read.packed.records);
+        passage
+            .built(packed.map_or(0, |records| records.data.len()), packed.map_or(0, Records::len));
+        Built { tail, until, read, held: HeldByCall { passage, slot, memory } }
     }
 
     fn read(

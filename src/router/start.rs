@@ -7,7 +7,7 @@ use tracing::warn;
 use super::build::call_memory;
 use crate::limits::CALL_BYTES_FLOOR;
 use crate::offsets::Progress;
-use crate::sink::Sink;
+use crate::sink::{Limits, Sink};
 use crate::uploader::memory::MemoryPool;
 use crate::uploader::window::Window;
 
@@ -43,9 +43,19 @@ pub(super) fn restore(
     }
 }
 
-/// The largest call that the sink takes and the memory has room for.
-pub(super) fn call_bytes_max(sink: &dyn Sink, memory: &MemoryPool) -> usize {
+/// What one call of a stream may hold. In strict order that is one record: of several in one call
+/// the service may take a later one and not an earlier one.
+pub(super) fn call_limits(sink: &dyn Sink, ordered: bool) -> Limits {
     let limits = sink.limits();
+    if !ordered {
+        return limits;
+    }
+    let call_bytes_max = limits.call_bytes_max.min(limits.record_bytes_max);
+    Limits { records_max: 1, call_bytes_max, ..limits }
+}
+
+/// The largest call that these limits allow and the memory has room for.
+pub(super) fn call_bytes_max(limits: Limits, sink: &dyn Sink, memory: &MemoryPool) -> usize {
     let mut bytes = limits.call_bytes_max;
     while bytes > CALL_BYTES_FLOOR
         && call_memory(sink, bytes.max(limits.record_bytes_max), limits.records_max)

@@ -14,9 +14,9 @@ use tracing::{debug, info, warn};
 use super::aggregate::Rule;
 use super::backlog::show_backlog;
 use super::batch::Batch;
-use super::build::{Builder, Built, Events};
+use super::build::{Builder, Built, Events, HeldByCall};
 use super::pending::{Clock, Pending};
-use super::start::{call_bytes_max, restore};
+use super::start::{call_bytes_max, call_limits, restore};
 use super::tail::Read;
 use super::{Commits, Task};
 use crate::config::StreamConfig;
@@ -28,8 +28,8 @@ use crate::status::StreamStatus;
 use crate::tasks::Stop;
 use crate::uploader::attempt::{self, Answer};
 use crate::uploader::backoff::Backoff;
+use crate::uploader::gate::Passage;
 use crate::uploader::health::Condition;
-use crate::uploader::memory::Reserved;
 use crate::uploader::{Next, Overlap, Uploader};
 
 /// A stream on its way to a sink.
@@ -63,18 +63,19 @@ enum Done {
     /// The call was built.
     Built(u64, Box<Built>),
     /// The call was answered.
-    Answered(u64, Answer),
+    Answered(u64, Answer, Passage),
 }
 
 impl Stream {
     pub(super) fn new(task: Task, rules: watch::Receiver<Arc<Rule>>) -> Self {
         let Task { stream, dir, fs, log_id, oldest, durable, settings, destination, .. } = task;
         let Task { sink, sink_name, progress, commits, memory, status, stop, world, .. } = task;
+        let limits = call_limits(sink.as_ref(), settings.ordered);
         let (window, committed) = restore(&stream, log_id, oldest, progress);
         let condition = Condition::new(stream.clone(), sink_name.clone(), Arc::clone(&status));
         let uploader = Uploader::new(
             Overlap { in_flight_max: settings.in_flight_max.max(1), ordered: settings.ordered },
-            call_bytes_max(sink.as_ref(), &memory),
+            call_bytes_max(limits, sink.as_ref(), &memory),
             window,
             Backoff::new(task.backoff_max, world.entropy.u64()),
             condition,
@@ -82,7 +83,18 @@ impl Stream {
         );
         let cursor = uploader.window().committed();
         let pending = Pending::new(cursor, *durable.borrow(), Instant::now());
-        let builder = Builder { fs, dir, rules, sink, memory, durable: durable.clone(), world };
+        let builder = Builder {
+            fs,
+            dir,
+            rules,
+            sink,
+            limits,
+            gate: task.gate,
+            slots: task.slots.share(),
+            memory: memory.share(),
+            durable: durable.clone(),
+            world,
+        };
         Self {
             key: Key { stream, sink: sink_name },
             log_id,
@@ -153,9 +165,14 @@ impl Stream {
     /// Whether what waits fills a call. What earlier runs left has waited long enough anyway.
     fn is_full(&self) -> bool {
         let Some(bytes) = self.expected_bytes() else { return true };
-        let records_max = self.builder.sink.limits().records_max;
-        bytes >= self.uploader.call_bytes_max()
+        let records_max = self.builder.limits.records_max;
+        bytes >= self.call_bytes_max()
             || self.pending.events() >= self.builder.rules.borrow().events_per_call(records_max)
+    }
+
+    /// What a call may hold now.
+    fn call_bytes_max(&self) -> usize {
+        self.uploader.call_bytes_max().min(self.builder.gate.call_bytes_max())
     }
 
     /// What the waiting events weigh as records.
@@ -225,14 +242,15 @@ impl Stream {
 
     fn build(&mut self, id: u64, events: Events, expected: Option<usize>) {
         let builder = self.builder.clone();
-        let call_bytes_max = self.uploader.call_bytes_max();
-        let building = builder.build(events, call_bytes_max, expected);
+        let call_bytes_max = self.call_bytes_max();
+        let probing = self.uploader.is_out();
+        let building = builder.build(events, call_bytes_max, expected, probing);
         let task = self.calls.spawn(async move { Done::Built(id, Box::new(building.await)) });
         self.tasks.insert(task.id(), id);
     }
 
-    /// Sends a call. Its memory is given back when the call has ended, also where it is cut off.
-    fn send(&mut self, id: u64, read: Read, reserved: Reserved) {
+    /// Sends a call. What it holds is given back when the call has ended, also where it is cut off.
+    fn send(&mut self, id: u64, read: Read, held: HeldByCall) {
         let sink = Arc::clone(&self.builder.sink);
         let records = read.packed.records;
         let body_bytes = sink.encoded_bytes(records.data.len(), records.len());
@@ -241,8 +259,7 @@ impl Stream {
         debug!(stream = %self.key.stream, batch = id, records = call.records.len(), "call begins");
         let task = self.calls.spawn(async move {
             let answer = attempt::attempt(sink.as_ref(), call).await;
-            drop(reserved);
-            Done::Answered(id, answer)
+            Done::Answered(id, answer, held.into_passage())
         });
         self.tasks.insert(task.id(), id);
     }
@@ -254,9 +271,10 @@ impl Stream {
                 self.tasks.remove(&task);
                 self.built(id, *built, now);
             }
-            Ok((task, Done::Answered(id, answer))) => {
+            Ok((task, Done::Answered(id, answer, passage))) => {
                 self.tasks.remove(&task);
-                self.uploader.answered(id, answer, now);
+                let taken = self.uploader.answered(id, answer, now);
+                passage.answered(taken.load, taken.throttled);
             }
             Err(error) => {
                 let Some(id) = self.tasks.remove(&error.id()) else { return };
@@ -274,7 +292,7 @@ impl Stream {
     }
 
     fn built(&mut self, id: u64, built: Built, now: Instant) {
-        let Built { tail, until, read, reserved } = built;
+        let Built { tail, until, read, held } = built;
         let fresh = self.reading.take_if(|reading| *reading == id).is_some();
         let mut read = match read {
             Ok(read) => read,
@@ -299,7 +317,7 @@ impl Stream {
             );
         }
         if self.uploader.built(id, &mut read, now) {
-            self.send(id, read, reserved);
+            self.send(id, read, held);
         }
     }
 

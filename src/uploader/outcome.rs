@@ -4,7 +4,9 @@ use standpipe_wal::offset;
 use tokio::time::Instant;
 
 use super::attempt::{Answer, Sorted, pair};
-use super::{Cause, Flight, Outage, Uploader, Waiting, Why, payload_bytes};
+use super::outage::{Cause, Outage};
+use super::pace::Load;
+use super::{Flight, Uploader, Waiting, Why, payload_bytes};
 use crate::limits::{
     BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, FIREHOSE_BILLING_STEP_BYTES, REFUSALS_BEFORE_SLOW,
     REFUSED_RETRY_INTERVAL,
@@ -13,18 +15,45 @@ use crate::router::aggregate::Span;
 use crate::router::batch::Batch;
 use crate::sink::{Failure, Trouble};
 
+/// What an answer says about the destination's capacity.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// What was confirmed.
+    pub(crate) load: Load,
+    /// Whether the call, or a record of it, was to come later.
+    pub(crate) throttled: bool,
+}
+
+impl Taken {
+    fn of(sorted: &Sorted) -> Self {
+        let bytes = sorted.delivered.iter().map(|span| span.bytes).sum();
+        let throttled = sorted.again.iter().any(|(_, trouble)| *trouble == Trouble::Throttled);
+        Self { load: Load::call(bytes, sorted.delivered.len()), throttled }
+    }
+}
+
 impl Uploader {
-    /// Takes the answer to a call.
-    pub(crate) fn answered(&mut self, id: u64, answer: Answer, now: Instant) {
-        let Some(flight) = self.flights.remove(&id) else { return };
-        match answer.and_then(|fates| pair(&flight.spans, fates)) {
-            Ok(sorted) => self.sorted(&flight, sorted, now),
-            Err(failure) => self.failed(flight, failure, now),
-        }
+    /// Takes the answer to a call. Says what of the call was taken, and whether the destination
+    /// asked for less.
+    pub(crate) fn answered(&mut self, id: u64, answer: Answer, now: Instant) -> Taken {
+        let Some(flight) = self.flights.remove(&id) else { return Taken::default() };
+        let taken = match answer.and_then(|fates| pair(&flight.spans, fates)) {
+            Ok(sorted) => {
+                let taken = Taken::of(&sorted);
+                self.sorted(&flight, sorted, now);
+                taken
+            }
+            Err(failure) => {
+                let throttled = failure.trouble == Trouble::Throttled;
+                self.failed(flight, failure, now);
+                Taken { throttled, ..Taken::default() }
+            }
+        };
         if self.flights.is_empty() && self.waiting.is_empty() {
             self.unconfirmed_bytes = 0;
         }
         self.show();
+        taken
     }
 
     /// Each record has a fate.

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::time::Duration;
 
 use standpipe_wal::Offset;
 
@@ -214,12 +215,51 @@ fn unknown_outcomes_are_counted_as_possible_duplicates() {
     world.start();
     world.answer(0, failed(Trouble::TimedOut));
     assert_eq!(world.status.possible_duplicates.value(), 40);
-    assert_eq!(world.uploader.call_bytes_max(), CALL_BYTES / 2, "a time-out halves the calls");
+    assert_eq!(world.uploader.size.limit(), CALL_BYTES / 2, "a time-out halves the calls");
+    assert_eq!(world.uploader.call_bytes_max(), CALL_BYTES_FLOOR, "and a probe is small");
+    let mut calls = Vec::new();
     world.play(10, |spans| {
-        assert!(spans.len() <= 20);
+        calls.push(spans.len());
         delivered(spans)
     });
+    assert_eq!(calls, [6, 34], "a probe, and then all that is left");
     assert_eq!(world.uploader.window().committed(), Offset::new(40));
+}
+
+#[test]
+fn what_is_left_of_several_calls_goes_in_one() {
+    let mut world = World::new(160, 4, false);
+    world.start();
+    for id in 0..4 {
+        let fates = (0..40).map(|at| if at % 10 == 0 { retry() } else { Fate::Delivered });
+        world.answer(id, Ok(fates.collect()));
+    }
+    world.now += Duration::from_secs(1);
+    world.start();
+    let calls: Vec<usize> = world.calls.values().map(Vec::len).collect();
+    assert_eq!(calls, [16]);
+    world.play(1, delivered);
+    assert_eq!(world.uploader.window().committed(), Offset::new(160));
+}
+
+/// The figure: with a tenth of the records refused for now, how many are sent for each accepted.
+#[test]
+fn partial_failure_costs_what_was_refused_and_no_more() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut world = World::new(10_000, 4, false);
+    let mut records_sent = 0;
+    world.play(100_000, |spans| {
+        records_sent += u32::try_from(spans.len()).unwrap();
+        let fate = |_: &Span| if random.f64() < 0.1 { retry() } else { Fate::Delivered };
+        Ok(spans.iter().map(fate).collect())
+    });
+    assert_eq!(world.confirmed.len(), 10_000);
+    let ratio = f64::from(records_sent) / 10_000.0;
+    println!(
+        "10 % of the records refused: {ratio:.3} records sent per record accepted, {} calls",
+        world.sent
+    );
+    assert!(ratio <= 1.12, "{ratio}");
 }
 
 #[test]

@@ -13,7 +13,9 @@ use standpipe::router::{self, Commits, Task};
 use standpipe::sink::{KINDS, Sink};
 use standpipe::status::StreamStatus;
 use standpipe::tasks::{Stopper, spawn, stop_pair};
+use standpipe::uploader::gate::Gate;
 use standpipe::uploader::memory::MemoryPool;
+use standpipe::uploader::slots::Slots;
 use standpipe::world::World;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::fs::real::RealFs;
@@ -141,6 +143,7 @@ impl Writer {
         progress: Option<Progress>,
         memory: MemoryPool,
     ) -> Delivery {
+        let gate = Gate::new(settings.quota, 1);
         let status = Arc::new(StreamStatus::default());
         let commits = Arc::new(Recorded::default());
         let (stopper, stop) = stop_pair();
@@ -159,6 +162,8 @@ impl Writer {
             progress,
             commits: Arc::clone(&commits) as Arc<dyn Commits>,
             memory,
+            slots: Slots::new(64),
+            gate,
             status: Arc::clone(&status),
             backoff_max: Duration::from_millis(200),
             stop,

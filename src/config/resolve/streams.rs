@@ -7,7 +7,7 @@ use standpipe_wal::limits::SEGMENT_BYTES_MIN;
 
 use super::super::problem::KeyPath;
 use super::super::raw::RawStream;
-use super::super::{Aggregate, StreamConfig, defaults};
+use super::super::{Aggregate, Rates, StreamConfig, defaults};
 use super::Resolver;
 use crate::limits;
 
@@ -50,6 +50,16 @@ impl Resolver<'_> {
             linger: raw.linger.map_or(inherited.linger, |period| period.0),
             in_flight_max: raw.in_flight_max.unwrap_or(inherited.in_flight_max),
             ordered: raw.ordered.unwrap_or(inherited.ordered),
+            quota: Rates {
+                bytes_per_second: raw
+                    .quota_bytes_per_second
+                    .map(|size| size.0)
+                    .or(inherited.quota.bytes_per_second),
+                records_per_second: raw
+                    .quota_records_per_second
+                    .or(inherited.quota.records_per_second),
+                calls_per_second: raw.quota_calls_per_second.or(inherited.quota.calls_per_second),
+            },
             when_full: raw.when_full.unwrap_or(inherited.when_full),
             bytes_max: raw.bytes_max.map(|size| size.0).or(inherited.bytes_max),
             retain_delivered: raw.retain_delivered.map_or(inherited.retain_delivered, |p| p.0),
@@ -98,11 +108,28 @@ impl Resolver<'_> {
             let key = path.key("in_flight_max");
             self.within(&key, stream.in_flight_max, 1, limits::IN_FLIGHT_MAX);
         }
+        if stream.quota != base.quota {
+            self.check_quota(path, stream.quota);
+        }
         if stream.linger != base.linger {
             self.at_most(&path.key("linger"), stream.linger, limits::LINGER_MAX);
         }
         if let (true, Some(bytes_max)) = (stream.bytes_max != base.bytes_max, stream.bytes_max) {
             self.at_least(&path.key("bytes_max"), bytes_max, SEGMENT_BYTES_MIN);
+        }
+    }
+    fn check_quota(&mut self, path: &KeyPath, quota: Rates) {
+        let Rates { bytes_per_second, records_per_second, calls_per_second } = quota;
+        for (key, rate, min) in [
+            ("quota_bytes_per_second", bytes_per_second, limits::QUOTA_BYTES_MIN),
+            ("quota_records_per_second", records_per_second, 1),
+            ("quota_calls_per_second", calls_per_second, 1),
+        ] {
+            let Some(rate) = rate else { continue };
+            if !(min..=limits::QUOTA_MAX).contains(&rate) {
+                let message = format!("{rate} must be from {min} to {}", limits::QUOTA_MAX);
+                self.document.report(&path.key(key), &message);
+            }
         }
     }
 }

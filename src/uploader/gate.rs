@@ -1,0 +1,96 @@
+//! Where calls to one delivery stream wait for their turn: [`Pace`] with a clock and a queue.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::pace::{Admitted, Load, Pace};
+use crate::config::Rates;
+
+/// The gates of all delivery streams: streams that go to the same one share its gate.
+#[derive(Debug, Default)]
+pub struct Gates(HashMap<(String, Arc<str>), Gate>);
+
+impl Gates {
+    /// The gate to a delivery stream of a sink. Of several quotas the least holds.
+    pub fn to(&mut self, sink: &str, destination: &Arc<str>, quota: Rates, seed: u64) -> Gate {
+        let key = (sink.to_owned(), Arc::clone(destination));
+        let gate = self.0.entry(key).or_insert_with(|| Gate::new(quota, seed));
+        gate.pace().lower_quota(quota);
+        gate.clone()
+    }
+}
+
+/// The way to one delivery stream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Held by whoever is next. First come, first served, and each call comes again at the end: so
+    /// streams take turns.
+    line: Arc<tokio::sync::Mutex<()>>,
+    pace: Arc<Mutex<Pace>>,
+}
+
+/// A call that was let through.
+#[derive(Debug)]
+pub(crate) struct Passage {
+    gate: Gate,
+    admitted: Option<Admitted>,
+}
+
+impl Gate {
+    /// A gate with a pace of its own; `seed` sets it apart from those of other hosts.
+    pub fn new(quota: Rates, seed: u64) -> Self {
+        let pace = Pace::new(quota, seed, Instant::now());
+        Self { line: Arc::default(), pace: Arc::new(Mutex::new(pace)) }
+    }
+
+    /// The largest call that fits the pace.
+    pub(crate) fn call_bytes_max(&self) -> usize {
+        self.pace().call_bytes_max(Instant::now())
+    }
+
+    /// Waits for the turn of a call of about so many bytes.
+    pub(crate) async fn pass(&self, bytes: usize) -> Passage {
+        self.pace().arrive(Instant::now());
+        let mut passage = Passage { gate: self.clone(), admitted: None };
+        let turn = self.line.lock().await;
+        loop {
+            let now = Instant::now();
+            let ready_at = self.pace().ready_at(now);
+            if ready_at <= now {
+                break;
+            }
+            sleep_until(ready_at).await;
+        }
+        passage.admitted = Some(self.pace().begin(Load::call(bytes, 0), Instant::now()));
+        drop(turn);
+        passage
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Passage {
+    /// Notes what the call weighs now that it is built.
+    pub(crate) fn built(&mut self, bytes: usize, records: usize) {
+        if let Some(admitted) = &mut self.admitted {
+            self.gate.pace().correct(admitted, Load::call(bytes, records), Instant::now());
+        }
+    }
+
+    /// Notes what the service has taken of the call, and whether it has throttled.
+    pub(crate) fn answered(mut self, taken: Load, throttled: bool) {
+        if let Some(admitted) = self.admitted.take() {
+            self.gate.pace().answered(admitted, taken, throttled, Instant::now());
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.gate.pace().leave(Instant::now());
+    }
+}

@@ -1,0 +1,97 @@
+//! What a service has taken lately, per second in which somebody wanted to send.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Load;
+use crate::limits::{PACE_METER_SLOT, PACE_METER_SLOTS};
+
+/// Sums over slots of time, the oldest of which are forgotten. Time in which nobody wants to send
+/// does not count: a stream that sends now and then is not slow.
+#[derive(Debug)]
+pub(super) struct Meter {
+    slots: VecDeque<Slot>,
+    /// How many have arrived and not left.
+    present: usize,
+    /// Up to when `slots` knows whether anybody was present.
+    known_to: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    busy: Duration,
+    taken: Load,
+}
+
+/// The time in which somebody wanted to send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    /// How long that was.
+    pub(super) busy: Duration,
+    /// What was taken per second of it.
+    pub(super) taken: Load,
+}
+
+impl Meter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { slots: VecDeque::from([Slot::default()]), present: 0, known_to: now }
+    }
+
+    pub(super) fn arrive(&mut self, now: Instant) {
+        self.catch_up(now);
+        self.present += 1;
+    }
+
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.catch_up(now);
+        self.present = self.present.saturating_sub(1);
+    }
+
+    pub(super) fn answered(&mut self, taken: Load, now: Instant) {
+        self.catch_up(now);
+        if let Some(slot) = self.slots.back_mut() {
+            slot.taken = slot.taken.with(taken, |sum, more| sum + more);
+        }
+    }
+
+    /// What was taken lately.
+    pub(super) fn measured(&mut self, now: Instant) -> Measured {
+        self.catch_up(now);
+        let busy: Duration = self.slots.iter().map(|slot| slot.busy).sum();
+        // Less than a slot says little about a second, and nothing cannot be divided by.
+        let seconds = busy.max(PACE_METER_SLOT).as_secs_f64();
+        let add = |sum: Load, slot: &Slot| sum.with(slot.taken, |sum, more| sum + more / seconds);
+        Measured { busy, taken: self.slots.iter().fold(Load::default(), add) }
+    }
+
+    /// Forgets all of it.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.catch_up(now);
+        self.slots = VecDeque::from([Slot::default()]);
+    }
+
+    /// Adds the time since the last look, if somebody was present in it.
+    fn catch_up(&mut self, now: Instant) {
+        let mut left = now.saturating_duration_since(self.known_to);
+        self.known_to = self.known_to.max(now);
+        if self.present == 0 {
+            return;
+        }
+        let most = PACE_METER_SLOT.saturating_mul(PACE_METER_SLOTS);
+        left = left.min(most);
+        while !left.is_zero() {
+            let Some(slot) = self.slots.back_mut() else { return };
+            let more = left.min(PACE_METER_SLOT.saturating_sub(slot.busy));
+            slot.busy += more;
+            left -= more;
+            if slot.busy >= PACE_METER_SLOT {
+                self.slots.push_back(Slot::default());
+                if self.slots.len() > PACE_METER_SLOTS as usize {
+                    self.slots.pop_front();
+                }
+            }
+        }
+    }
+}
