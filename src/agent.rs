@@ -50,8 +50,8 @@ impl Agent {
         let config = Arc::new(config);
         let store = Box::new(SledStore::new(&config.data_dir));
         let ground = Ground { fs, store, world: World::real() };
-        let pipeline = Pipeline::start(config.clone(), ground, status.clone()).await?;
-        let journal = pipeline.journal();
+        let mut pipeline = Pipeline::start(config.clone(), ground, status.clone()).await?;
+        let journal = pipeline.journal().clone();
 
         let bound = bind(&config)?;
         let addresses = bound.iter().map(|source| source.address()).collect();

@@ -247,6 +247,7 @@ impl Journal {
             room: Arc::new(tokio::sync::Semaphore::new(self.stream_memory_max)),
             room_bytes: self.stream_memory_max,
         });
+        stream.status.log.enter("opening", "the log is not read yet");
         streams.insert(name.clone(), stream.clone());
         Ok(stream)
     }
@@ -257,6 +258,11 @@ impl Journal {
         let owner = stream.owner.clone();
         // The receiver is gone only after `close`, when nothing is to be opened any more.
         let _closed = owner.send(Message::Open(stream)).await.is_err();
+    }
+
+    /// Waits until every log that [`Journal::open`] was called for before was opened, or could not be.
+    pub async fn opened(&self) {
+        self.ask_all(Message::WhenOpened).await;
     }
 
     /// All streams, by name.

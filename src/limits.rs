@@ -344,6 +344,10 @@ pub const IDLE_ROLL_AFTER: Duration = Duration::from_secs(60);
 /// fill one in this time has little to gain from it, and the space has other uses.
 pub const POOL_AGE_MAX: Duration = Duration::from_mins(10);
 
+/// How long a start delivers nothing while it opens the logs that are on disk. One that cannot be
+/// read for so long does not hold up the others.
+pub const START_SCAN_MAX: Duration = Duration::from_secs(5);
+
 /// Streams that were opened and whose reader is not started yet.
 pub const OPENED_QUEUE_MAX: usize = 64;
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use standpipe_wal::fs::Fs;
 use standpipe_wal::retention::Pool;
 use standpipe_wal::{Offset, Options, StreamName};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::streams::Streams;
@@ -50,6 +50,8 @@ pub struct Pipeline {
     offsets: Arc<Offsets>,
     stop_uploads: Stopper,
     uploads: JoinHandle<()>,
+    /// Tells the uploads that the logs on disk are open.
+    scanned: Option<oneshot::Sender<()>>,
 }
 
 impl Pipeline {
@@ -82,6 +84,7 @@ impl Pipeline {
         let destinations =
             Destinations::new(Some((fs.clone(), file)), config.upload.ask_within, world.clone());
         let (stop_uploads, stop) = tasks::stop_pair();
+        let (scanned_sender, scanned) = oneshot::channel();
         let streams = Streams {
             config: config.clone(),
             fs: fs.clone(),
@@ -94,6 +97,7 @@ impl Pipeline {
             gates: Gates::default(),
             stop,
             world,
+            scanned,
         };
         let uploads = tasks::spawn(streams.run(opened));
 
@@ -103,14 +107,24 @@ impl Pipeline {
             config.streams.clone(),
             config.intake.memory_max,
         );
-        Ok(Self { config, fs, intake, journal, offsets, stop_uploads, uploads })
+        Ok(Self {
+            config,
+            fs,
+            intake,
+            journal,
+            offsets,
+            stop_uploads,
+            uploads,
+            scanned: Some(scanned_sender),
+        })
     }
 
-    /// Opens the logs that are on disk, so that their backlog is delivered.
+    /// Has the logs opened that are on disk, so that their backlog is delivered. Does not wait for
+    /// it.
     ///
     /// # Errors
     /// Where the directory of the logs cannot be listed.
-    pub async fn open_existing(&self) -> anyhow::Result<()> {
+    pub async fn open_existing(&mut self) -> anyhow::Result<()> {
         let dir = streams_dir(&self.config.data_dir);
         let entries = self.fs.list(&dir).with_context(|| format!("list {}", dir.display()))?;
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
@@ -124,6 +138,15 @@ impl Pipeline {
                 tracing::error!(stream = %name, max = self.config.intake.streams_max,
                     "the log of this stream is not opened: raise intake.streams_max");
             }
+        }
+        if let Some(scanned) = self.scanned.take() {
+            let journal = self.journal.clone();
+            // Ends with the owners, if not before.
+            let _waiting = tasks::spawn(async move {
+                journal.opened().await;
+                // Gone only while the agent stops.
+                let _gone = scanned.send(()).is_err();
+            });
         }
         Ok(())
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use standpipe_wal::LogId;
 use standpipe_wal::fs::Fs;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::journal::Opened;
+use crate::limits::START_SCAN_MAX;
 use crate::offsets::{Key, Offsets, Progress};
 use crate::router;
 use crate::router::destinations::Destinations;
@@ -34,6 +35,8 @@ pub(super) struct Streams {
     pub(super) gates: Gates,
     pub(super) stop: Stop,
     pub(super) world: World,
+    /// Answered, or dropped, once the logs that were on disk are open.
+    pub(super) scanned: oneshot::Receiver<()>,
 }
 
 impl Streams {
@@ -49,23 +52,38 @@ impl Streams {
         Ok(sinks)
     }
 
-    /// Runs until told to stop and until every router has ended.
+    /// Runs until told to stop and until every router has ended. Nothing is delivered before the
+    /// logs that were on disk are open: who waits for a log to take an event comes first, and a
+    /// backlog has waited for longer.
     pub(super) async fn run(mut self, mut opened: mpsc::Receiver<Opened>) {
         let mut routers = JoinSet::new();
         let mut stop = self.stop.clone();
+        let mut held = Some(Vec::new());
+        let patience = tokio::time::sleep(START_SCAN_MAX);
+        tokio::pin!(patience);
         loop {
             tokio::select! {
                 biased;
                 () = stop.stopped() => break,
                 // A panic of a router was reported when it happened; its stream shows no progress.
                 Some(_ended) = routers.join_next() => {}
-                next = opened.recv() => match next {
-                    Some(opened) => self.start(opened, &mut routers),
-                    None => break,
+                next = opened.recv() => match (next, &mut held) {
+                    (Some(opened), Some(held)) => held.push(opened),
+                    (Some(opened), None) => self.start(opened, &mut routers),
+                    (None, _) => break,
                 },
+                // Dropped without an answer: there is nothing to wait for.
+                _ = &mut self.scanned, if held.is_some() => self.start_held(&mut held, &mut routers),
+                () = &mut patience, if held.is_some() => self.start_held(&mut held, &mut routers),
             }
         }
         while routers.join_next().await.is_some() {}
+    }
+
+    fn start_held(&mut self, held: &mut Option<Vec<Opened>>, routers: &mut JoinSet<()>) {
+        for opened in held.take().into_iter().flatten() {
+            self.start(opened, routers);
+        }
     }
 
     fn start(&mut self, opened: Opened, routers: &mut JoinSet<()>) {

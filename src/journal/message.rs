@@ -26,8 +26,10 @@ pub(crate) struct Room {
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Open the log now.
+    /// Open the log, when nothing else is to be done: events of other streams do not wait for it.
     Open(Arc<Stream>),
+    /// Answer when every log that was to be opened was, or could not be.
+    WhenOpened(oneshot::Sender<()>),
     /// Make these events durable.
     Append(Append),
     /// Everything below is confirmed, durably so; ranges that could not be read are named, so that

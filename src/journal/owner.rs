@@ -3,13 +3,14 @@
 //! It waits in two places only, for a message and for room to announce a log that it opened; between
 //! them a round runs to its end and blocks on the disk, so it is a worker of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe_wal::fs::Fs;
 use standpipe_wal::{Offset, Options, StreamName};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -45,6 +46,9 @@ pub(super) struct Owner {
     sync_at: Option<Instant>,
     /// When some stream needs attention without a message: a retry, a trim, an idle roll.
     care_at: Option<Instant>,
+    /// Streams whose logs are to be opened without an event for them.
+    unopened: VecDeque<Arc<Stream>>,
+    when_opened: Vec<oneshot::Sender<()>>,
     /// Logs that were opened in this round, and whose readers do not know it yet.
     opened: Vec<Opened>,
     /// When a file has been in the pool for too long.
@@ -55,7 +59,7 @@ pub(super) struct Owner {
 
 enum Received {
     Message(Message),
-    TimedOut,
+    Nothing,
     Gone,
 }
 
@@ -69,6 +73,8 @@ impl Owner {
             round_is_full: false,
             sync_at: None,
             care_at: None,
+            unopened: VecDeque::new(),
+            when_opened: Vec::new(),
             opened: Vec::new(),
             pool_at: None,
             flushes: Vec::new(),
@@ -81,7 +87,7 @@ impl Owner {
         loop {
             match self.receive().await {
                 Received::Message(message) => self.take(message),
-                Received::TimedOut => {}
+                Received::Nothing => {}
                 Received::Gone => return self.close(),
             }
             while !self.round_is_full
@@ -102,6 +108,7 @@ impl Owner {
             if self.closing.is_some() {
                 return self.close();
             }
+            self.open_one();
             for opened in self.opened.drain(..) {
                 // Gone only while the agent stops.
                 let _gone = self.shared.opened.send(opened).await.is_err();
@@ -110,12 +117,19 @@ impl Owner {
     }
 
     async fn receive(&mut self) -> Received {
+        if !self.unopened.is_empty() {
+            return match self.queue.try_recv() {
+                Ok(message) => Received::Message(message),
+                Err(TryRecvError::Empty) => Received::Nothing,
+                Err(TryRecvError::Disconnected) => Received::Gone,
+            };
+        }
         let received = match [self.sync_at, self.care_at, self.pool_at].into_iter().flatten().min()
         {
             None => self.queue.recv().await,
             Some(at) => match timeout_at(at, self.queue.recv()).await {
                 Ok(received) => received,
-                Err(_elapsed) => return Received::TimedOut,
+                Err(_elapsed) => return Received::Nothing,
             },
         };
         received.map_or(Received::Gone, Received::Message)
@@ -123,11 +137,8 @@ impl Owner {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Open(stream) => {
-                let id = stream.id;
-                self.slot(&stream);
-                self.look_after(id);
-            }
+            Message::Open(stream) => self.unopened.push_back(stream),
+            Message::WhenOpened(answer) => self.when_opened.push(answer),
             Message::Append(append) => {
                 let id = append.stream.id;
                 let now_ms = self.shared.world.now_ms();
@@ -152,6 +163,20 @@ impl Owner {
             }
             Message::Flush(answer) => self.flushes.push(answer),
             Message::Close(answer) => self.closing = Some(answer),
+        }
+    }
+
+    /// Opens one of the logs that wait for it. Whoever sends events meanwhile waits for one log to
+    /// be opened, and not for all of them.
+    fn open_one(&mut self) {
+        if let Some(stream) = self.unopened.pop_front() {
+            self.slot(&stream);
+            self.look_after(stream.id);
+        }
+        if self.unopened.is_empty() {
+            for answer in self.when_opened.drain(..) {
+                let _gone = answer.send(()).is_err();
+            }
         }
     }
 

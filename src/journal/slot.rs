@@ -92,6 +92,9 @@ impl Slot {
         self.publish_shape();
         self.report(&shared.quota);
         self.recovered();
+        if self.stream.status.log.state().state == "opening" {
+            self.stream.status.log.enter("ok", "");
+        }
         Some(opened)
     }
 
