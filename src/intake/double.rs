@@ -75,7 +75,9 @@ impl Owner {
                     return Run { stream, events, answer, _room: room };
                 }
                 Message::Open(_) | Message::Committed { .. } => {}
-                Message::Flush(done) | Message::Close(done) => done.send(()).unwrap(),
+                Message::WhenOpened(done) | Message::Flush(done) | Message::Close(done) => {
+                    done.send(()).unwrap();
+                }
             }
         }
     }
