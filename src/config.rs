@@ -116,6 +116,12 @@ pub struct StreamConfig {
     pub events_per_record_max: Option<usize>,
     /// Behind every event, unless the event is raw. May be empty.
     pub delimiter: Vec<u8>,
+    /// Whether each record is compressed.
+    pub compression: Compression,
+    /// What each event is given, so that a reader can tell events apart.
+    pub identity: Identity,
+    /// Where it is put.
+    pub identity_as: IdentityForm,
     /// How long events may wait for a call to become full.
     pub linger: Duration,
     /// Calls in flight at once.
@@ -156,6 +162,38 @@ pub enum Aggregate {
     Lines,
     /// One event, one record.
     None,
+}
+
+/// Whether each record is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// It is not.
+    None,
+    /// It is one gzip member.
+    Gzip,
+}
+
+/// What each event is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// Nothing.
+    None,
+    /// A name that no other event has.
+    Id,
+    /// The name, and when the event was taken in.
+    IdAndTime,
+}
+
+/// Where an event's identity is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityForm {
+    /// Into events that are JSON objects, as their first members.
+    Members,
+    /// In front of each event, followed by a space.
+    Prefix,
 }
 
 /// What happens to new events when the log is full.

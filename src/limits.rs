@@ -290,6 +290,19 @@ pub const DESCRIPTION_FREE_RETRY_MAX: Duration = Duration::from_mins(1);
 /// The longest `upload.ask_within`.
 pub const ASK_WITHIN_MAX: Duration = Duration::from_hours(24);
 
+/// How hard `compression = "gzip"` tries, from 1 to 9.
+pub const GZIP_LEVEL: u32 = 3;
+
+/// A compressor is made to write what it has taken before a record might be too large, but not for
+/// less than this: each time costs some bytes and a little of the compression.
+pub const GZIP_FLUSH_BYTES_MIN: usize = 8 * 1024;
+
+/// What a compressor takes while a call is built.
+pub const GZIP_MEMORY_BYTES: usize = 512 * 1024;
+
+/// How far records shrink is judged by calls of at least so many bytes.
+pub const SHRINK_SAMPLE_BYTES_MIN: usize = 64 * 1024;
+
 /// How often the numbers of a paused stream are brought up to date.
 pub const PAUSED_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -12,6 +12,7 @@ mod build;
 pub mod choice;
 pub mod destinations;
 mod pending;
+mod shrink;
 mod start;
 mod stream;
 pub(crate) mod tail;

@@ -125,6 +125,8 @@ pub struct StreamStatus {
     pub upload: Health,
     /// How events become records: `lines` or `none`, and why.
     pub aggregate: Health,
+    /// Whether records are compressed: `gzip` or `none`, and why not where it is configured.
+    pub compression: Health,
     /// First offset that is not committed.
     pub committed: Count,
     /// Payload bytes that are durable and not confirmed by the destination. What an earlier run left
@@ -150,6 +152,9 @@ pub struct StreamStatus {
     pub unconfirmed: CountsByReason,
     /// Events whose payload contains the delimiter that ends events.
     pub embedded_delimiter: Count,
+    /// Events without the name that `identity` asks for, by reason (`not_object`, `raw`,
+    /// `too_large`).
+    pub unnamed: CountsByReason,
 }
 
 /// What is not any one stream's.

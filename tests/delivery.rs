@@ -19,6 +19,8 @@ mod auto;
 mod failures;
 #[path = "delivery/file.rs"]
 mod file;
+#[path = "delivery/form.rs"]
+mod form;
 #[path = "delivery/limits.rs"]
 mod limits;
 #[path = "delivery/memory.rs"]

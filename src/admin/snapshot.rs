@@ -60,6 +60,8 @@ pub struct StreamSnapshot {
     pub upload: State,
     /// How events become records: `lines` or `none`, and why.
     pub aggregate: State,
+    /// Whether records are compressed: `gzip` or `none`, and why not.
+    pub compression: State,
     /// Events that became durable.
     pub accepted_events: u64,
     /// Their payload bytes.
@@ -84,6 +86,8 @@ pub struct StreamSnapshot {
     pub unconfirmed: BTreeMap<String, u64>,
     /// Events that contain the delimiter.
     pub embedded_delimiter: u64,
+    /// Events without the name that `identity` asks for, by reason.
+    pub unnamed: BTreeMap<String, u64>,
 }
 
 impl StreamSnapshot {
@@ -133,6 +137,7 @@ fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> Strea
         log: status.log.state(),
         upload: status.upload.state(),
         aggregate: status.aggregate.state(),
+        compression: status.compression.state(),
         accepted_events: status.accepted_events.value(),
         accepted_bytes: status.accepted_bytes.value(),
         refused: counts(&status.refused),
@@ -145,6 +150,7 @@ fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> Strea
         possible_duplicates: status.possible_duplicates.value(),
         unconfirmed: counts(&status.unconfirmed),
         embedded_delimiter: status.embedded_delimiter.value(),
+        unnamed: counts(&status.unnamed),
     }
 }
 

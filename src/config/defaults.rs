@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use standpipe_wal::limits::SEGMENT_BYTES_DEFAULT;
 
-use super::{Aggregate, IntakeConfig, Rates, StreamConfig, UploadConfig, WalConfig, WhenFull};
+use super::{
+    Aggregate, Compression, Identity, IdentityForm, IntakeConfig, Rates, StreamConfig,
+    UploadConfig, WalConfig, WhenFull,
+};
 use crate::limits;
 
 /// Doors and destinations, laid under the file. A file that has a `[[source]]` replaces all of
@@ -70,6 +73,9 @@ pub fn stream() -> StreamConfig {
         aggregate: Aggregate::Auto,
         events_per_record_max: None,
         delimiter: b"\n".to_vec(),
+        compression: Compression::None,
+        identity: Identity::None,
+        identity_as: IdentityForm::Members,
         linger: Duration::from_secs(5),
         in_flight_max: 4,
         ordered: false,

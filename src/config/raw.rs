@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::value::{Period, Size, Sync};
-use super::{Aggregate, WhenFull};
+use super::{Aggregate, Compression, Identity, IdentityForm, WhenFull};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -63,6 +63,9 @@ pub(super) struct RawStream {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) events_per_record_max: Option<usize>,
     pub(super) delimiter: Option<String>,
+    pub(super) compression: Option<Compression>,
+    pub(super) identity: Option<Identity>,
+    pub(super) identity_as: Option<IdentityForm>,
     pub(super) linger: Option<Period>,
     pub(super) in_flight_max: Option<usize>,
     pub(super) ordered: Option<bool>,

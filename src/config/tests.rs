@@ -192,6 +192,9 @@ fn streams_are_checked_against_the_rest() {
     let at = |key: &str| format!("standpipe.toml:2: stream.orders.{key}: ");
     assert_problem(&stream("sink = \"s3\""), &at("sink"), &["`s3`", "`firehose`"]);
     assert_problem(&stream("aggregate = \"all\""), &at("aggregate"), &["`auto`", "`lines`"]);
+    assert_problem(&stream("compression = \"zip\""), &at("compression"), &["`none`", "`gzip`"]);
+    assert_problem(&stream("identity = \"yes\""), &at("identity"), &["`id_and_time`"]);
+    assert_problem(&stream("events_per_record_max = 0"), &at("events_per_record_max"), &["1 to"]);
     assert_problem(&stream("when_full = \"wait\""), &at("when_full"), &["`block`", "`reject`"]);
     assert_problem(&stream("in_flight_max = 0"), &at("in_flight_max"), &["from 1 to 64"]);
     assert_problem(&stream("linger = \"2h\""), &at("linger"), &["at most 1h"]);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use standpipe_wal::StreamName;
+use standpipe_wal::{LogId, StreamName};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Task;
 use super::aggregate::Rule;
@@ -17,6 +17,7 @@ use crate::status::StreamStatus;
 /// Who chooses the rule of a stream.
 pub(super) struct Asking {
     stream: StreamName,
+    log_id: LogId,
     settings: StreamConfig,
     question: Question,
     destinations: Arc<Destinations>,
@@ -28,15 +29,18 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn new(task: &Task) -> Self {
         let Task { stream, settings, sink, destination, destinations, status, .. } = task;
+        let log_id = LogId::new(task.log_id);
         let choice = choose(settings, &Description::of(DestinationKind::Unasked));
-        status.aggregate.enter(choice.word(), &choice.reason);
+        let rule = Rule::new(&choice, settings, sink.limits().record_bytes_max, log_id);
+        show(status, &choice);
         Self {
             stream: stream.clone(),
+            log_id,
             settings: settings.clone(),
             question: Question { sink: sink.clone(), destination: destination.clone() },
             destinations: destinations.clone(),
             status: status.clone(),
-            rules: watch::Sender::new(Arc::new(Rule::new(&choice, &settings.delimiter))),
+            rules: watch::Sender::new(Arc::new(rule)),
             choice,
         }
     }
@@ -67,7 +71,7 @@ impl Asking {
         if choice != self.choice {
             self.adopt(choice);
         }
-        self.status.aggregate.enter(self.choice.word(), &self.choice.reason);
+        show(&self.status, &self.choice);
     }
 
     fn adopt(&mut self, choice: Choice) {
@@ -75,7 +79,22 @@ impl Asking {
             stream = %self.stream, destination = %self.question.destination,
             aggregate = choice.word(), reason = choice.reason, "how events become records"
         );
-        self.rules.send_replace(Arc::new(Rule::new(&choice, &self.settings.delimiter)));
+        if !choice.not_compressed_because.is_empty() {
+            warn!(
+                stream = %self.stream, destination = %self.question.destination,
+                reason = choice.not_compressed_because,
+                "records are not compressed, though `compression = \"gzip\"` is configured"
+            );
+        }
+        let limits = self.question.sink.limits();
+        let rule = Rule::new(&choice, &self.settings, limits.record_bytes_max, self.log_id);
+        self.rules.send_replace(Arc::new(rule));
         self.choice = choice;
     }
+}
+
+fn show(status: &StreamStatus, choice: &Choice) {
+    status.aggregate.enter(choice.word(), &choice.reason);
+    let compression = if choice.compressed { "gzip" } else { "none" };
+    status.compression.enter(compression, choice.not_compressed_because);
 }

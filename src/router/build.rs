@@ -25,7 +25,7 @@ use crate::world::World;
 pub(crate) struct Builder {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) dir: PathBuf,
-    /// The rule that holds when a call is read.
+    /// The rule that holds when a call is begun.
     pub(crate) rules: watch::Receiver<Arc<Rule>>,
     pub(crate) sink: Arc<dyn Sink>,
     /// What one call may hold at most.
@@ -88,13 +88,15 @@ impl Builder {
         probing: bool,
     ) -> Built {
         let Limits { records_max, record_bytes_max, .. } = self.limits;
-        let expected = expected_bytes.unwrap_or(usize::MAX);
+        let rule = Arc::clone(&self.rules.borrow());
+        let expected = expected_bytes.map_or(usize::MAX, |bytes| rule.room_for(bytes, records_max));
         let mut passage = self.gate.pass(call_bytes_max.min(expected)).await;
         let slot = self.slots.take(probing).await;
         // One event may be larger than the call limit of a stream in trouble.
         let mut data_bytes = call_bytes_max.max(record_bytes_max).min(expected);
         let sink = Arc::clone(&self.sink);
-        let weight = |bytes| call_memory(sink.as_ref(), bytes, records_max) + READ_BYTES_MAX;
+        let reading_bytes = READ_BYTES_MAX + rule.memory_bytes();
+        let weight = |bytes| call_memory(sink.as_ref(), bytes, records_max) + reading_bytes;
         let wanted = weight(data_bytes);
         let least = weight(data_bytes.min(record_bytes_max));
         let mut memory = self.memory.reserve(wanted, least).await;
@@ -108,7 +110,7 @@ impl Builder {
             call_bytes_max: call_bytes_max.min(data_bytes),
         };
         let world = self.world.clone();
-        let reading = move || self.read(events, until, limits, data_bytes);
+        let reading = move || self.read(events, until, &rule, limits, data_bytes);
         let (tail, mut read) = match world.blocking(reading).await {
             Ok((tail, read)) => (tail, read.map_err(|error| describe(&error))),
             Err(error) => (None, Err(error.to_string())),
@@ -125,21 +127,21 @@ impl Builder {
         self,
         events: Events,
         until: Durable,
+        rule: &Rule,
         limits: Limits,
         data_bytes: usize,
     ) -> (Option<Box<Tail>>, Result<Read, standpipe_wal::error::Error>) {
         let data = Vec::with_capacity(data_bytes);
-        let rule = Arc::clone(&self.rules.borrow());
         match events {
             Events::Fresh(mut tail, end) => {
                 let wanted = Wanted::Next(until.offset.min(end));
-                let read = read(&mut tail, &wanted, &rule, limits, data);
+                let read = read(&mut tail, &wanted, rule, limits, data);
                 (Some(tail), read)
             }
             Events::Again(batch) => {
                 let mut tail = Tail::open(self.fs, self.dir, batch.start());
                 let wanted = Wanted::Again(batch.ranges);
-                (None, read(&mut tail, &wanted, &rule, limits, data))
+                (None, read(&mut tail, &wanted, rule, limits, data))
             }
         }
     }

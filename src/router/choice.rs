@@ -1,7 +1,7 @@
 //! How a stream's events become records: what was configured, and with `aggregate = "auto"` what the
 //! destination takes. Pure.
 
-use crate::config::{Aggregate, StreamConfig};
+use crate::config::{Aggregate, Compression, StreamConfig};
 use crate::sink::description::{Description, Step};
 
 mod rows;
@@ -24,6 +24,10 @@ pub(crate) struct Choice {
     pub(crate) ends_open: bool,
     /// Why, in a sentence.
     pub(crate) reason: String,
+    /// Whether records are compressed.
+    pub(crate) compressed: bool,
+    /// Why they are not though it is configured; empty else.
+    pub(crate) not_compressed_because: &'static str,
 }
 
 impl Choice {
@@ -64,22 +68,36 @@ fn mark(step: &Step, delimiter: &[u8]) -> Mark {
 
 /// Whether the destination has to be asked.
 pub(crate) fn depends_on_destination(settings: &StreamConfig) -> bool {
-    settings.aggregate == Aggregate::Auto
+    settings.aggregate == Aggregate::Auto || settings.compression == Compression::Gzip
 }
 
 /// What holds for a stream whose destination is known as `seen`.
 pub(crate) fn choose(settings: &StreamConfig, seen: &Description) -> Choice {
+    let row = row(seen, &settings.delimiter);
+    let mut choice = aggregate(settings, row);
+    if settings.compression == Compression::Gzip {
+        match row.gzip {
+            Gzip::Taken | Gzip::Unproven => choice.compressed = true,
+            Gzip::Refused(why) => choice.not_compressed_because = why,
+        }
+    }
+    choice
+}
+
+fn aggregate(settings: &StreamConfig, row: &Row) -> Choice {
     let configured_max = settings.events_per_record_max.map_or(u64::MAX, |max| max as u64);
     let configured = |lines, word: &str| Choice {
         lines,
         events_max: configured_max,
         ends_open: false,
         reason: format!("configured: aggregate = \"{word}\""),
+        compressed: false,
+        not_compressed_because: "",
     };
     match settings.aggregate {
         Aggregate::Lines => configured(true, "lines"),
         Aggregate::None => configured(false, "none"),
-        Aggregate::Auto => automatic(row(seen, &settings.delimiter), settings, configured_max),
+        Aggregate::Auto => automatic(row, settings, configured_max),
     }
 }
 
@@ -98,6 +116,8 @@ fn automatic(row: &Row, settings: &StreamConfig, configured_max: u64) -> Choice 
         events_max: configured_max.min(events_max),
         ends_open,
         reason: reason.to_owned(),
+        compressed: false,
+        not_compressed_because: "",
     };
     if lines && !ends_open && settings.delimiter.is_empty() {
         return choice(false, "the stream has no delimiter: events would run together");

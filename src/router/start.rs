@@ -5,7 +5,7 @@ use standpipe_wal::{Offset, StreamName};
 use tracing::warn;
 
 use super::build::call_memory;
-use crate::limits::CALL_BYTES_FLOOR;
+use crate::limits::{CALL_BYTES_FLOOR, GZIP_MEMORY_BYTES};
 use crate::offsets::Progress;
 use crate::sink::{Limits, Sink};
 use crate::uploader::memory::MemoryPool;
@@ -60,6 +60,7 @@ pub(super) fn call_bytes_max(limits: Limits, sink: &dyn Sink, memory: &MemoryPoo
     while bytes > CALL_BYTES_FLOOR
         && call_memory(sink, bytes.max(limits.record_bytes_max), limits.records_max)
             + READ_BYTES_MAX
+            + GZIP_MEMORY_BYTES
             > memory.capacity()
     {
         bytes /= 2;

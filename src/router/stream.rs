@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::aggregate::Rule;
-use super::backlog::show_backlog;
+use super::backlog::{show_backlog, show_packed};
 use super::batch::Batch;
 use super::build::{Builder, Built, Events, HeldByCall};
 use super::pending::{Clock, Pending};
+use super::shrink::Shrink;
 use super::start::{call_bytes_max, call_limits, restore};
 use super::tail::Read;
 use super::{Commits, Task};
@@ -48,6 +49,7 @@ pub(super) struct Stream {
     drain_timeout: Duration,
     uploader: Uploader,
     pending: Pending,
+    shrink: Shrink,
     /// Lent to the call that is being built from new events.
     tail: Option<Box<Tail>>,
     /// The call that reads new events; the next one begins where it stops.
@@ -109,6 +111,7 @@ impl Stream {
             drain_timeout: task.drain_timeout,
             uploader,
             pending,
+            shrink: Shrink::default(),
             tail: None,
             reading: None,
             calls: JoinSet::new(),
@@ -166,7 +169,7 @@ impl Stream {
     fn is_full(&self) -> bool {
         let Some(bytes) = self.expected_bytes() else { return true };
         let records_max = self.builder.limits.records_max;
-        bytes >= self.call_bytes_max()
+        self.shrink.of(bytes) >= self.call_bytes_max()
             || self.pending.events() >= self.builder.rules.borrow().events_per_call(records_max)
     }
 
@@ -327,7 +330,9 @@ impl Stream {
         let clock = Clock { now, now_ms: self.builder.world.now_ms() };
         let payload = self.pending.counted(&read.packed.spans);
         self.pending.read(tail.offset(), payload, until, read.last_ms, clock);
-        self.status.embedded_delimiter.add(read.packed.embedded_delimiter);
+        let per_event = self.builder.rules.borrow().bytes_per_event();
+        self.shrink.learn(read.packed.weight(per_event), read.packed.records.data.len());
+        show_packed(&self.status, &read.packed);
     }
 
     /// Hands progress over, where there is any.

@@ -7,7 +7,7 @@ use standpipe_wal::error::Error;
 use standpipe_wal::tail::{Cause, Step, Tail};
 
 use crate::offsets::Reason;
-use crate::router::aggregate::{Packed, Packer, Rule};
+use crate::router::aggregate::{Lot, Packed, Packer, Rule};
 use crate::sink::Limits;
 
 /// What a call is to be made of.
@@ -101,7 +101,13 @@ impl Reader<'_> {
                     self.read.first_ms.get_or_insert(time_ms);
                     self.read.last_ms = Some(time_ms);
                     let end = frame.base.after(u64::from(frame.count));
-                    let taken = self.packer.take(frame.base, frame.flags.raw, frame.body);
+                    let taken = self.packer.take(&Lot {
+                        base: frame.base,
+                        raw: frame.flags.raw,
+                        log_id: frame.log_id,
+                        time_ms,
+                        body: frame.body,
+                    });
                     if taken.full {
                         self.tail.seek(taken.next);
                         return Ok(End::Early);

@@ -23,7 +23,7 @@ fn s3(more: &Value) -> Value {
 }
 
 /// An S3 destination as the service describes it: in both forms.
-fn to_s3(more: &Value) -> Value {
+pub(crate) fn to_s3(more: &Value) -> Value {
     json!({
         "DestinationId": "destinationId-000000000001",
         "S3DestinationDescription": s3(&json!({})),
@@ -37,7 +37,7 @@ fn to(kind: &str, description: &Value) -> Value {
     destination
 }
 
-fn processing(processors: &[(&str, &[(&str, &str)])]) -> Value {
+pub(crate) fn processing(processors: &[(&str, &[(&str, &str)])]) -> Value {
     let parameter =
         |(name, value): &(&str, &str)| json!({ "ParameterName": name, "ParameterValue": value });
     let processors: Vec<_> = processors

@@ -11,7 +11,7 @@ use standpipe::offsets::{Key, Progress};
 use standpipe::router::destinations::Destinations;
 use standpipe::router::{self, Commits, Task};
 use standpipe::sink::{KINDS, Sink};
-use standpipe::status::StreamStatus;
+use standpipe::status::{Health, StreamStatus};
 use standpipe::tasks::{Stopper, spawn, stop_pair};
 use standpipe::uploader::gate::Gate;
 use standpipe::uploader::memory::MemoryPool;
@@ -193,7 +193,11 @@ impl Delivery {
     pub(crate) async fn aggregate_settled(&self) {
         let mut every = tokio::time::interval(Duration::from_millis(5));
         let settled = async {
-            while self.status.aggregate.state().reason.contains("not been asked yet") {
+            loop {
+                let state = self.status.aggregate.state();
+                if state.state != "ok" && !state.reason.contains("not been asked yet") {
+                    break;
+                }
                 every.tick().await;
             }
         };
@@ -202,14 +206,19 @@ impl Delivery {
 
     /// Waits until the state of the delivery is this one.
     pub(crate) async fn state(&self, wanted: &str) {
+        self.state_of(wanted, |status| &status.upload).await;
+    }
+
+    /// The same for any state.
+    pub(crate) async fn state_of(&self, wanted: &str, of: impl Fn(&StreamStatus) -> &Health) {
         let mut every = tokio::time::interval(Duration::from_millis(5));
         let reached = async {
-            while self.status.upload.state().state != wanted {
+            while of(&self.status).state().state != wanted {
                 every.tick().await;
             }
         };
         let reached = tokio::time::timeout(STUCK, reached).await;
-        assert!(reached.is_ok(), "never {wanted}, but {:?}", self.status.upload.state());
+        assert!(reached.is_ok(), "never {wanted}, but {:?}", of(&self.status).state());
     }
 }
 

@@ -14,10 +14,10 @@ use crate::events::{self, Flags};
 use crate::fs::Fs;
 use crate::limits::{EVENT_PREFIX_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::offset::Offset;
-use crate::segment::SegmentId;
 use crate::segment::scan::{Found, frame_behind, frame_here};
 use crate::segment::walk::Walk;
 use crate::segment::window::Window;
+use crate::segment::{LogId, SegmentId};
 
 mod directory;
 #[cfg(test)]
@@ -63,6 +63,9 @@ pub struct TailFrame<'a> {
     pub flags: Flags,
     /// When they were taken in, in milliseconds since 1970.
     pub time_ms: u64,
+    /// The log that their segment was begun in: with it an offset names an event for ever. Absent
+    /// where the segment's header is damaged.
+    pub log_id: Option<LogId>,
     /// For [`crate::events::iter`].
     pub body: &'a [u8],
 }
@@ -344,6 +347,7 @@ impl Tail {
         let header = found.header;
         let base = self.offset;
         self.offset = end;
+        let log_id = self.cursor.as_ref().and_then(|cursor| cursor.segment.log_id);
         if let Some(cursor) = self.cursor.as_mut() {
             cursor.last = Some(found);
             if end == header.end() {
@@ -358,10 +362,10 @@ impl Tail {
         let body = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
         let (flags, time_ms) = (header.flags, header.time_ms);
         if base == header.base && end == header.end() {
-            return TailFrame { base, count: header.count, flags, time_ms, body };
+            return TailFrame { base, count: header.count, flags, time_ms, log_id, body };
         }
         let (count, body) = part(body, base.since(header.base), end.since(base));
-        TailFrame { base, count, flags, time_ms, body }
+        TailFrame { base, count, flags, time_ms, log_id, body }
     }
 }
 

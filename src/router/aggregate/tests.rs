@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use standpipe_wal::{Events, Flags};
 
 use super::*;
+use crate::config::{StreamConfig, defaults};
 use crate::router::choice::Choice;
+
+mod worked;
 
 const SMALL: Limits = Limits { records_max: 5, record_bytes_max: 40, call_bytes_max: 120 };
 
@@ -15,16 +18,32 @@ fn body(events: &[&[u8]]) -> Events {
 }
 
 fn choice(lines: bool) -> Choice {
-    Choice { lines, events_max: u64::MAX, ends_open: false, reason: String::new() }
+    Choice {
+        lines,
+        events_max: u64::MAX,
+        ends_open: false,
+        reason: String::new(),
+        compressed: false,
+        not_compressed_because: "",
+    }
+}
+
+fn rule_of(choice: &Choice, delimiter: &[u8]) -> Rule {
+    let settings = StreamConfig { delimiter: delimiter.to_vec(), ..defaults::stream() };
+    Rule::new(choice, &settings, SMALL.record_bytes_max, LogId::new([0xab; 16]))
+}
+
+fn lot(base: u64, raw: bool, events: &Events) -> Lot<'_> {
+    Lot { base: Offset::new(base), raw, log_id: None, time_ms: 0, body: events.body() }
 }
 
 fn pack(lines: bool, delimiter: &[u8], raw: bool, events: &[&[u8]]) -> (Packed, Taken) {
-    pack_by(&Rule::new(&choice(lines), delimiter), raw, events)
+    pack_by(&rule_of(&choice(lines), delimiter), raw, events)
 }
 
 fn pack_by(rule: &Rule, raw: bool, events: &[&[u8]]) -> (Packed, Taken) {
     let mut packer = Packer::new(rule, SMALL, Vec::new());
-    let taken = packer.take(Offset::ZERO, raw, body(events).body());
+    let taken = packer.take(&lot(0, raw, &body(events)));
     (packer.finish(), taken)
 }
 
@@ -44,21 +63,21 @@ fn the_delimiter_ends_every_event_also_the_last_of_a_record() {
 
 #[test]
 fn raw_events_are_records_of_their_own_without_a_delimiter() {
-    let rule = Rule::new(&choice(true), b"\n");
+    let rule = rule_of(&choice(true), b"\n");
     let mut packer = Packer::new(&rule, SMALL, Vec::new());
-    packer.take(Offset::ZERO, false, body(&[b"a"]).body());
-    packer.take(Offset::new(1), true, body(&[b"r1", b"r2"]).body());
-    packer.take(Offset::new(3), false, body(&[b"b"]).body());
+    packer.take(&lot(0, false, &body(&[b"a"])));
+    packer.take(&lot(1, true, &body(&[b"r1", b"r2"])));
+    packer.take(&lot(3, false, &body(&[b"b"])));
     assert_eq!(texts(&packer.finish()), [&b"a\n"[..], b"r1", b"r2", b"b\n"]);
 }
 
 #[test]
 fn records_never_span_a_gap_in_the_log() {
-    let rule = Rule::new(&choice(true), b"\n");
+    let rule = rule_of(&choice(true), b"\n");
     let mut packer = Packer::new(&rule, SMALL, Vec::new());
-    packer.take(Offset::ZERO, false, body(&[b"a"]).body());
-    packer.take(Offset::new(1), false, body(&[b"b"]).body());
-    packer.take(Offset::new(5), false, body(&[b"c"]).body());
+    packer.take(&lot(0, false, &body(&[b"a"])));
+    packer.take(&lot(1, false, &body(&[b"b"])));
+    packer.take(&lot(5, false, &body(&[b"c"])));
     let call = packer.finish();
     assert_eq!(texts(&call), [&b"a\nb\n"[..], b"c\n"]);
     let ranges: Vec<_> = call.spans.iter().map(|s| (s.start.get(), s.end.get())).collect();
@@ -94,7 +113,7 @@ fn events_that_contain_the_delimiter_are_counted() {
 
 #[test]
 fn a_record_of_an_open_end_has_its_delimiters_between_events() {
-    let open = |lines| Rule::new(&Choice { ends_open: true, ..choice(lines) }, b"\n");
+    let open = |lines| rule_of(&Choice { ends_open: true, ..choice(lines) }, b"\n");
     let (packed, _) = pack_by(&open(true), false, &[b"a", b"bc", b"d"]);
     assert_eq!(texts(&packed), [b"a\nbc\nd"]);
     let (packed, _) = pack_by(&open(false), false, &[b"a", b"bc"]);
@@ -107,12 +126,12 @@ fn a_record_of_an_open_end_has_its_delimiters_between_events() {
 
 #[test]
 fn a_record_holds_no_more_events_than_it_may() {
-    let rule = Rule::new(&Choice { events_max: 2, ..choice(true) }, b"\n");
+    let rule = rule_of(&Choice { events_max: 2, ..choice(true) }, b"\n");
     let (packed, _) = pack_by(&rule, false, &[b"a", b"b", b"c", b"d", b"e"]);
     assert_eq!(texts(&packed), [&b"a\nb\n"[..], b"c\nd\n", b"e\n"]);
     assert_eq!(rule.events_per_call(5), 10);
-    assert_eq!(Rule::new(&choice(false), b"\n").events_per_call(5), 5);
-    assert_eq!(Rule::new(&choice(true), b"\n").events_per_call(5), u64::MAX);
+    assert_eq!(rule_of(&choice(false), b"\n").events_per_call(5), 5);
+    assert_eq!(rule_of(&choice(true), b"\n").events_per_call(5), u64::MAX);
 }
 
 proptest! {
@@ -126,7 +145,7 @@ proptest! {
         (lines, ends_open) in any::<(bool, bool)>(),
         events_max in prop_oneof![1u64..6, Just(u64::MAX)],
     ) {
-        let rule = Rule::new(&Choice { events_max, ends_open, ..choice(lines) }, b"\n");
+        let rule = rule_of(&Choice { events_max, ends_open, ..choice(lines) }, b"\n");
         let calls = pack_all(&rule, &frames);
         let events: Vec<(bool, &str)> = frames
             .iter()
@@ -188,7 +207,7 @@ fn pack_all(rule: &Rule, frames: &[(bool, Vec<String>)]) -> Vec<Packed> {
         let mut rest: &[String] = events;
         loop {
             let run = body(&rest.iter().map(String::as_bytes).collect::<Vec<_>>());
-            let taken = packer.take(at, *raw, run.body());
+            let taken = packer.take(&lot(at.get(), *raw, &run));
             rest = &rest[usize::try_from(taken.next.since(at)).unwrap()..];
             at = taken.next;
             if !taken.full {

@@ -8,7 +8,7 @@ use crate::error::{Context, Error};
 use crate::fs::{Access, File, Fs};
 use crate::offset::Offset;
 use crate::segment::salvage::find_salt;
-use crate::segment::{Decoded, Header, SegmentId, read_header};
+use crate::segment::{Decoded, Header, LogId, SegmentId, read_header};
 use crate::stream_name::StreamName;
 
 /// A stream's directory.
@@ -27,6 +27,8 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn File>,
     pub(super) salt: u64,
+    /// The log that it was begun in; absent where its header is damaged.
+    pub(super) log_id: Option<LogId>,
     /// Where it ends, once there is a later segment.
     pub(super) end: Option<End>,
 }
@@ -91,9 +93,10 @@ impl Directory {
             let ids = self.ids()?;
             for id in ids.iter().rev().filter(|id| id.base() <= offset) {
                 match self.open(*id)? {
-                    Named::Segment { file, salt, .. } => {
+                    Named::Segment { file, salt, header } => {
                         let path = self.dir.join(id.file_name());
-                        let mut segment = Segment { id: *id, path, file, salt, end: None };
+                        let log_id = header.map(|header| header.log_id);
+                        let mut segment = Segment { id: *id, path, file, salt, log_id, end: None };
                         match self.bound(&segment)? {
                             Bound::Open => {}
                             Bound::End(end) => segment.end = Some(end),
@@ -123,8 +126,10 @@ impl Directory {
     /// The segment again, if it is still the same.
     pub(super) fn reopen(&self, id: SegmentId, salt: u64) -> Result<Option<Segment>, Error> {
         Ok(match self.open(id)? {
-            Named::Segment { file, salt: found, .. } if found == salt => {
-                Some(Segment { id, path: self.dir.join(id.file_name()), file, salt, end: None })
+            Named::Segment { file, salt: found, header } if found == salt => {
+                let path = self.dir.join(id.file_name());
+                let log_id = header.map(|header| header.log_id);
+                Some(Segment { id, path, file, salt, log_id, end: None })
             }
             Named::Segment { .. } | Named::Useless | Named::Gone => None,
         })
