@@ -72,6 +72,12 @@ impl Pending {
         self.since + linger
     }
 
+    /// When the oldest event will have waited long enough. None where it has: it waits for something
+    /// else then, and to wake up for it would be to spin.
+    pub(crate) fn ripens(&self, linger: Duration, now: Instant) -> Option<Instant> {
+        Some(self.deadline(linger)).filter(|deadline| *deadline > now)
+    }
+
     /// Takes note of the durable offset.
     pub(crate) fn observe(&mut self, durable: Durable, now: Instant) {
         if self.events() == 0 && durable.offset > self.cursor {
@@ -151,6 +157,8 @@ mod tests {
         pending.observe(durable(3, 30, 1000), start + second);
         pending.observe(durable(9, 90, 4000), start + 4 * second);
         assert_eq!(pending.deadline(linger), start + 6 * second);
+        assert_eq!(pending.ripens(linger, start + 5 * second), Some(start + 6 * second));
+        assert_eq!(pending.ripens(linger, start + 6 * second), None, "nothing to wake up for");
         assert_eq!(pending.payload_bytes(), Some(90));
         // Three were taken; the oldest of the rest came at 4000 ms, which was two seconds ago.
         let clock = Clock { now: start + 6 * second, now_ms: 6000 };

@@ -191,7 +191,8 @@ impl Stream {
     async fn wait(&mut self, until: Option<Instant>, drained_by: Option<Instant>) {
         let fresh = self.could_read();
         let waits_for_company = fresh && self.pending.events() > 0;
-        let company = waits_for_company.then(|| self.pending.deadline(self.settings.linger));
+        let now = Instant::now();
+        let company = self.pending.ripens(self.settings.linger, now).filter(|_| waits_for_company);
         let wake = [until, company, drained_by].into_iter().flatten().min();
         let sleep = sleep_until(wake.unwrap_or_else(Instant::now));
         tokio::select! {
