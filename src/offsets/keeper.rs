@@ -125,6 +125,10 @@ impl Keeper {
                 let entries = self.store.open()?;
                 self.standing = Standing::Open;
                 self.adopt(entries);
+                if self.dirty.is_empty() {
+                    // What was read may be in the page cache alone.
+                    return self.store.sync();
+                }
             }
             Standing::Condemned { reason, old } => {
                 let (reason, old) = (reason.clone(), *old);
@@ -277,6 +281,33 @@ mod tests {
         assert_eq!(disk.operations(), [Open, Apply, Sync, Replace]);
         disk.cut_power(0);
         assert_eq!(reread(&disk), BTreeMap::from([(key("a"), at(1))]));
+    }
+
+    #[test]
+    fn a_sync_that_fails_at_the_start_loses_no_progress() {
+        let disk = SimDisk::default();
+        Keeper::new(disk.store()).round([(key("a"), at(1))].into()).unwrap();
+        let operations = disk.operations().len();
+        disk.fail(operations + 1, Fault::SyncFails);
+        let mut keeper = Keeper::new(disk.store());
+        keeper.round(BTreeMap::new()).unwrap_err();
+        keeper.round(BTreeMap::new()).unwrap();
+        assert_eq!(disk.operations()[operations..], [Open, Sync, Replace]);
+        disk.cut_power(0);
+        assert_eq!(reread(&disk), BTreeMap::from([(key("a"), at(1))]));
+    }
+
+    #[test]
+    fn what_was_read_is_synced_before_it_is_relied_on() {
+        let disk = SimDisk::default();
+        let mut store = disk.store();
+        store.open().unwrap();
+        store.apply(&Entries([(key("a").encode(), at(7).encode())].into())).unwrap();
+        // That process died here; the next one reads what it had not synced.
+        let mut keeper = Keeper::new(disk.store());
+        keeper.round(BTreeMap::new()).unwrap();
+        disk.cut_power(0);
+        assert_eq!(&reread(&disk), keeper.values());
     }
 
     #[test]

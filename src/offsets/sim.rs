@@ -65,6 +65,11 @@ impl SimDisk {
         self.lock().faults.insert(operation, fault);
     }
 
+    /// Gives up the faults that were planned and did not strike.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     /// Every operation so far.
     pub fn operations(&self) -> Vec<Operation> {
         self.lock().operations.clone()
@@ -75,12 +80,25 @@ impl SimDisk {
         self.lock().durable.clone()
     }
 
+    /// What a process sees: what is durable, and over it what was put in and not synced.
+    pub fn seen(&self) -> Entries {
+        self.lock().seen()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    fn seen(&self) -> Entries {
+        let mut entries = self.durable.clone();
+        for unsynced in &self.unsynced {
+            entries.0.extend(unsynced.0.clone());
+        }
+        entries
+    }
+
     /// Notes an operation, and fails it where a fault was planted.
     fn begin(&mut self, operation: Operation) -> Result<(), Failure> {
         let number = self.operations.len();
@@ -119,12 +137,8 @@ impl OffsetStore for SimStore {
     fn open(&mut self) -> Result<Entries, Failure> {
         let mut state = self.disk.lock();
         state.begin(Operation::Open)?;
-        let mut entries = state.durable.clone();
-        for unsynced in &state.unsynced {
-            entries.0.extend(unsynced.0.clone());
-        }
         self.open = true;
-        Ok(entries)
+        Ok(state.seen())
     }
 
     fn apply(&mut self, entries: &Entries) -> Result<(), Failure> {

@@ -67,9 +67,7 @@ impl OffsetStore for SledStore {
         self.places.settle()?;
         let mut sled = Handle::open(self.places.current())?;
         let entries = sled.read()?;
-        sled.flush()?;
-        let mut files = Files::new(self.places.current(), self.places.data_dir());
-        files.sync()?;
+        let files = Files::new(self.places.current(), self.places.data_dir());
         self.opened = Some(Opened { sled, files });
         Ok(entries)
     }

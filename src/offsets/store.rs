@@ -55,7 +55,8 @@ pub enum Old {
 ///
 /// After a failure of any call only [`OffsetStore::open`] and [`OffsetStore::replace`] are of use.
 pub trait OffsetStore: Debug + Send {
-    /// Opens the store, or begins an empty one, and returns everything in it.
+    /// Opens the store, or begins an empty one, and returns everything in it: also what an earlier
+    /// process put in and did not sync, so nothing may rely on it before [`OffsetStore::sync`].
     fn open(&mut self) -> Result<Entries, Failure>;
 
     /// Puts entries in, all of them or none. Not durable before [`OffsetStore::sync`].

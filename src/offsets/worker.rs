@@ -229,8 +229,8 @@ impl Drop for Worker {
 
 impl Worker {
     async fn run(mut self, loaded: oneshot::Sender<BTreeMap<Key, Progress>>) {
-        let mut pause = self.open().await;
-        if loaded.send(self.keeper.values().clone()).is_err() {
+        let (mut pause, values) = self.open().await;
+        if loaded.send(values).is_err() {
             return;
         }
         loop {
@@ -252,20 +252,20 @@ impl Worker {
         }
     }
 
-    /// Reads the store, with some patience. Returns when to come back.
-    async fn open(&mut self) -> Duration {
+    /// Reads the store, with some patience. Returns when to come back, and what is durable in it.
+    async fn open(&mut self) -> (Duration, BTreeMap<Key, Progress>) {
         let began = Instant::now();
         loop {
             if self.round(BTreeMap::new()).await.is_ok() {
-                return Duration::ZERO;
+                return (Duration::ZERO, self.keeper.values().clone());
             }
             let left = OFFSETS_START_PATIENCE.saturating_sub(began.elapsed());
             if left.is_zero() {
-                return OFFSETS_RETRY_INTERVAL;
+                return (OFFSETS_RETRY_INTERVAL, BTreeMap::new());
             }
             let until = Instant::now() + left.min(OFFSETS_RETRY_INTERVAL);
             if self.desk.is_stopped_before(until).await {
-                return Duration::ZERO;
+                return (Duration::ZERO, BTreeMap::new());
             }
         }
     }
