@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The system refused an operation on a file or a directory.
-    #[error("cannot {operation} {}", path.display())]
+    #[error("cannot {operation} {}: {cause}", path.display())]
     Io {
         /// What was tried, as a verb: `create`, `write`, `sync`, …
         operation: &'static str,
         /// What it was tried on.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. Part of the sentence, so that no reader of a log or an answer has
+        /// to ask for it.
+        cause: io::Error,
     },
     /// Another process, or another part of this one, holds the data directory.
     #[error("{} is in use by another process", path.display())]
@@ -29,15 +30,15 @@ pub enum Error {
 
 impl Error {
     /// An error of the system with what was tried and on which path.
-    pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_owned(), source }
+    pub fn io(operation: &'static str, path: &Path, cause: io::Error) -> Self {
+        Self::Io { operation, path: path.to_owned(), cause }
     }
 
     /// Whether the disk or the quota is full, so that room must be made before trying again.
     pub fn is_out_of_space(&self) -> bool {
         match self {
-            Self::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            Self::Io { cause, .. } => {
+                matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
             Self::Locked { .. } => false,
         }
@@ -46,7 +47,7 @@ impl Error {
     /// Whether the file or directory was not there.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Io { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
             Self::Locked { .. } => false,
         }
     }
@@ -60,7 +61,7 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn during(self, operation: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| Error::io(operation, path, source))
+        self.map_err(|cause| Error::io(operation, path, cause))
     }
 }
 
@@ -77,5 +78,12 @@ mod tests {
         let failed: io::Result<()> = Err(rustix::io::Errno::IO.into());
         assert!(!failed.during("write", Path::new("x")).unwrap_err().is_out_of_space());
         assert!(!Error::Locked { path: "x".into() }.is_out_of_space());
+    }
+
+    #[test]
+    fn an_error_says_what_the_system_said() {
+        let failed: io::Result<()> = Err(rustix::io::Errno::ROFS.into());
+        let said = failed.during("create", Path::new("/x")).unwrap_err().to_string();
+        assert!(said.starts_with("cannot create /x: Read-only file system"), "{said}");
     }
 }
