@@ -28,6 +28,8 @@ pub(super) struct Slot {
     /// When to try again, after a failure.
     retry_at: Option<Instant>,
     failures: u32,
+    /// What the log had no room for when it failed.
+    wanted_bytes: usize,
     /// What was last reported to the quota.
     reported_bytes: u64,
     /// Where the log goes on at least, when it is opened. May lie beyond events that are not
@@ -57,6 +59,7 @@ impl Slot {
             waiting: VecDeque::new(),
             retry_at: None,
             failures: 0,
+            wanted_bytes: 0,
             reported_bytes: 0,
             confirmed,
             committed: Offset::ZERO,
@@ -195,6 +198,7 @@ impl Slot {
     fn give_back(&mut self, error: &Error) {
         self.failed(error);
         let Some(log) = &mut self.log else { return };
+        self.wanted_bytes = log.unsynced_bytes();
         let runs = log.take_unsynced();
         let unanswered = std::mem::take(&mut self.unanswered);
         assert_eq!(runs.len(), unanswered.len(), "the log gave back other runs than it was given");
@@ -327,11 +331,18 @@ impl Slot {
     fn retry(&mut self, shared: &Shared, now_ms: u64) -> Option<Opened> {
         self.retry_at = None;
         let opened = if self.log.is_none() { self.open(shared, now_ms) } else { None };
-        self.log.as_ref()?;
+        let log = self.log.as_mut()?;
+        // Nothing is pushed yet, and whoever is answered with a refusal has not sent it again: that
+        // there is nothing to write must not pass for a success.
+        let prepared = log.prepare(self.wanted_bytes as u64, now_ms);
+        self.report(&shared.quota);
+        if let Err(error) = prepared {
+            self.failed(&error);
+            return opened;
+        }
         for append in std::mem::take(&mut self.waiting) {
             self.append(append, now_ms);
         }
-        // With nothing to write this still tries whether a segment can be begun.
         self.sync(&shared.quota, now_ms);
         opened
     }

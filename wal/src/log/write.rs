@@ -32,6 +32,29 @@ impl Log {
         Ok(Synced { durable: self.durable, failed_over })
     }
 
+    /// After a failure: tries whether `bytes` could be written now, without writing them. Begins a
+    /// segment where there is none, or makes sure of room in the present one. Does nothing where
+    /// that was done before.
+    ///
+    /// # Errors
+    /// Where a write would fail too. The log stays usable.
+    pub fn prepare(&mut self, bytes: u64, now_ms: u64) -> Result<(), Error> {
+        let segment_bytes = self.workshop.segment_bytes;
+        let prepared = match &mut self.active {
+            None => self.begin(self.reason, bytes, now_ms),
+            Some(active) => {
+                let bytes = bytes.min(active.room(segment_bytes));
+                active.reserve(bytes, segment_bytes)
+            }
+        };
+        prepared.map_err(|trouble| {
+            if let Trouble::Failed(_) = trouble {
+                self.abandon();
+            }
+            trouble.into_error()
+        })
+    }
+
     fn write_pending(&mut self, now_ms: u64) -> Result<(), Trouble> {
         while !self.pending.is_empty() {
             if self.active.is_none() {
@@ -77,8 +100,11 @@ impl Log {
     /// Gives up the active segment, whose state on disk is unknown beyond the durable offset. The
     /// next one will say that it ends there.
     pub(super) fn abandon(&mut self) {
-        if self.active.take().is_some() {
+        if let Some(active) = self.active.take() {
             self.reason = Reason::FailedWrite;
+            if let Some(newest) = self.segments.back_mut() {
+                newest.bytes = active.disk_bytes();
+            }
         }
     }
 }
