@@ -19,12 +19,16 @@ use axum::{Json, Router};
 use standpipe_wal::StreamName;
 
 use crate::journal::Journal;
-use crate::status::{AgentStatus, StreamStatus};
+use crate::limits::RATE_INTERVAL;
+use crate::status::{AgentStatus, Disk, StreamStatus};
 use crate::tasks::Stop;
 
 pub mod client;
+pub mod cost;
+pub mod rates;
 pub mod snapshot;
 
+use rates::Rates;
 pub use snapshot::{Snapshot, StreamSnapshot};
 
 /// Where the status is served.
@@ -37,12 +41,35 @@ const BACKLOG: i32 = 64;
 pub trait Streams: Debug + Send + Sync {
     /// Every stream and its numbers, sorted by name.
     fn streams(&self) -> Vec<(StreamName, Arc<StreamStatus>)>;
+
+    /// What they take on disk.
+    fn disk(&self) -> Disk;
+}
+
+/// Nobody's streams.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct NoStreams;
+
+#[cfg(test)]
+impl Streams for NoStreams {
+    fn streams(&self) -> Vec<(StreamName, Arc<StreamStatus>)> {
+        Vec::new()
+    }
+
+    fn disk(&self) -> Disk {
+        Disk::default()
+    }
 }
 
 impl Streams for Journal {
     fn streams(&self) -> Vec<(StreamName, Arc<StreamStatus>)> {
         let streams = Self::streams(self);
         streams.iter().map(|stream| (stream.name().clone(), stream.status().clone())).collect()
+    }
+
+    fn disk(&self) -> Disk {
+        Self::disk(self)
     }
 }
 
@@ -51,19 +78,39 @@ impl Streams for Journal {
 pub struct Registry {
     streams: Arc<dyn Streams>,
     agent: Arc<AgentStatus>,
+    rates: Arc<Rates>,
+    price_per_gb: f64,
     started: SystemTime,
 }
 
 impl Registry {
     /// Of an agent that starts now.
-    pub fn new(streams: Arc<dyn Streams>, agent: Arc<AgentStatus>) -> Self {
-        Self { streams, agent, started: SystemTime::now() }
+    pub fn new(streams: Arc<dyn Streams>, agent: Arc<AgentStatus>, price_per_gb: f64) -> Self {
+        let rates = Arc::default();
+        Self { streams, agent, rates, price_per_gb, started: SystemTime::now() }
+    }
+
+    /// Looks at the counters at regular intervals, for ever, so that there are rates.
+    pub async fn watch_rates(self) {
+        let mut interval = tokio::time::interval(RATE_INTERVAL);
+        loop {
+            let now = interval.tick().await;
+            self.rates.look(&self.streams.streams(), now);
+        }
     }
 
     /// The numbers of this moment. Numbers that are written one after the other may be read in
     /// between; none of them is older than the call.
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(&self.streams.streams(), &self.agent, self.started, SystemTime::now())
+        let seen = snapshot::Seen {
+            streams: &self.streams.streams(),
+            agent: &self.agent,
+            rates: &self.rates,
+            disk: self.streams.disk(),
+            price_per_gb: self.price_per_gb,
+            started: self.started,
+        };
+        snapshot::take(seen, SystemTime::now())
     }
 }
 

@@ -47,6 +47,7 @@ impl Agent {
     pub async fn start(config: Config, fs: Arc<dyn Fs>) -> anyhow::Result<Self> {
         let lock = lock(&config.data_dir)?;
         let status = Arc::<AgentStatus>::default();
+        status.phase.enter("starting", "sockets and logs are being opened");
         let config = Arc::new(config);
         let store = Box::new(SledStore::new(&config.data_dir));
         let ground = Ground { fs, store, world: World::real() };
@@ -69,10 +70,14 @@ impl Agent {
         let free_space = watch_free_space(journal.clone(), config.data_dir.clone());
         tasks::spawn_on(&mut service, until(service_stop.clone(), free_space));
         let admin = admin::bind(&config.admin.unix)?;
-        let registry = admin::Registry::new(journal.clone(), status.clone());
+        let price = config.cost.price_per_gb;
+        let registry = admin::Registry::new(journal.clone(), status.clone(), price);
+        let rates = registry.clone().watch_rates();
+        tasks::spawn_on(&mut service, until(service_stop.clone(), rates));
         tasks::spawn_on(&mut service, admin::serve(admin, registry, service_stop));
 
         pipeline.open_existing().await?;
+        status.phase.enter("ok", "");
         Ok(Self {
             addresses,
             pipeline,
@@ -104,6 +109,7 @@ impl Agent {
     /// answers that are due, then [`Pipeline::stop`].
     pub async fn stop(self) {
         let Self { mut sources, mut service, .. } = self;
+        self.status.phase.enter("stopping", "no new events are taken");
         self.stop_sources.stop();
         while sources.join_next().await.is_some() {}
         self.pipeline.stop().await;

@@ -12,10 +12,13 @@ mod check;
 mod demo;
 mod human;
 mod output;
+mod place;
 mod run;
 mod send;
+mod status;
 mod table;
 mod wal;
+mod watch;
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
@@ -40,6 +43,7 @@ enum Command {
     Send(send::Args),
     Demo(demo::Args),
     Check(check::Args),
+    Status(status::Args),
     /// Look into the log
     #[command(subcommand)]
     Wal(wal::Command),
@@ -85,6 +89,7 @@ impl Command {
             Self::Send(args) => send::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Status(args) => status::run(&args),
             Self::Wal(command) => wal::run(&command),
         }
     }

@@ -51,6 +51,8 @@ pub struct Config {
     pub streams: BTreeMap<StreamName, StreamConfig>,
     /// How to ask a running agent.
     pub admin: AdminConfig,
+    /// What delivery costs.
+    pub cost: CostConfig,
 }
 
 impl Config {
@@ -211,4 +213,11 @@ pub enum WhenFull {
 pub struct AdminConfig {
     /// The control socket; `data_dir/admin.sock` unless given.
     pub unix: PathBuf,
+}
+
+/// `[cost]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CostConfig {
+    /// US dollars for a GiB that Firehose bills.
+    pub price_per_gb: f64,
 }

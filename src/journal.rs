@@ -20,13 +20,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::StreamConfig;
 use crate::limits::OWNER_QUEUE_MAX;
 use crate::offsets::{Key, Progress, Reason};
-use crate::status::StreamStatus;
+use crate::status::{Disk, StreamStatus};
 use crate::world::{OnPanic, Worker, World};
 
 mod message;
 mod owner;
 pub mod quota;
 mod slot;
+mod slow_sync;
 
 pub(crate) use message::{Append, Message, Room};
 use owner::Owner;
@@ -177,6 +178,7 @@ impl Journal {
             options: parts.options,
             sync_interval: parts.sync_interval,
             quota: parts.quota.clone(),
+            slow_syncs: slow_sync::SlowSyncs::default(),
             confirmed: parts.confirmed,
             opened: parts.opened,
             world: parts.world,
@@ -293,6 +295,12 @@ impl Journal {
         for worker in workers {
             worker.ended().await;
         }
+    }
+
+    /// What the log takes on disk, and what it may take.
+    pub fn disk(&self) -> Disk {
+        let pool_bytes = self.pool.as_ref().map_or(0, |pool| pool.bytes());
+        Disk { pool_bytes, ..self.quota.disk() }
     }
 
     /// The file system has this many bytes free. Where that is too few, the pool is given up before

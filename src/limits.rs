@@ -361,11 +361,28 @@ pub const POOL_AGE_MAX: Duration = Duration::from_mins(10);
 /// read for so long does not hold up the others.
 pub const START_SCAN_MAX: Duration = Duration::from_secs(5);
 
+/// A round of one stream is written and synced within this, unless the disk is in trouble: what
+/// takes longer is logged. Disks that are well need a hundredth of it.
+pub const SYNC_EXPECTED_MAX: Duration = Duration::from_secs(1);
+
+/// Slow syncs are logged at most this often, over all streams.
+pub const SLOW_SYNC_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often rates are measured, and over how many such intervals: two of the default `linger`.
+pub const RATE_INTERVAL: Duration = Duration::from_secs(1);
+/// See [`RATE_INTERVAL`].
+pub const RATE_INTERVALS: usize = 10;
+
 /// Streams that were opened and whose reader is not started yet.
 pub const OPENED_QUEUE_MAX: usize = 64;
 
 /// How often the free space of the file system is looked at.
 pub const FREE_SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What Firehose bills for a record of this size.
+pub const fn billed_bytes(record_bytes: usize) -> u64 {
+    (record_bytes as u64).div_ceil(FIREHOSE_BILLING_STEP_BYTES) * FIREHOSE_BILLING_STEP_BYTES
+}
 
 /// How long a call whose body has this size may take: it grows with the body, so that a slow link
 /// is not mistaken for a dead one.

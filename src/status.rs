@@ -8,6 +8,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub mod histogram;
+
+use histogram::Histogram;
+
 /// A number that several threads write.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -99,6 +103,36 @@ impl CountsByReason {
     }
 }
 
+/// Something that went wrong at one moment, kept also when all is well again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When.
+    #[serde(with = "crate::status::rfc3339")]
+    pub at: SystemTime,
+    /// The state that it led to, one word.
+    pub state: String,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// The last thing that went wrong.
+#[derive(Debug, Default)]
+pub struct LastIncident(Mutex<Option<Incident>>);
+
+impl LastIncident {
+    /// Something goes wrong now.
+    pub fn note(&self, state: &str, reason: &str) {
+        let incident =
+            Incident { at: SystemTime::now(), state: state.into(), reason: reason.into() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(incident);
+    }
+
+    /// What went wrong last, if anything has.
+    pub fn last(&self) -> Option<Incident> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Everything about one stream. The journal writes the first group, the uploader the second.
 #[derive(Debug, Default)]
 pub struct StreamStatus {
@@ -120,6 +154,8 @@ pub struct StreamStatus {
     pub accepted_events: Count,
     /// Events refused, by [`crate::intake::Refusal::code`].
     pub refused: CountsByReason,
+    /// How long making a round durable took: one write and one sync of one file.
+    pub syncs: Histogram,
 
     /// The destination's side: `ok`, `throttled`, `missing`, `denied`, `unreachable`, `refused` …
     pub upload: Health,
@@ -144,6 +180,15 @@ pub struct StreamStatus {
     pub records_sent: Count,
     /// Bytes as Firehose bills them: each delivered record rounded up to 5 KiB.
     pub billed_bytes: Count,
+    /// What would have been billed for the same events with one event per record.
+    pub billed_alone_bytes: Count,
+    /// How long calls took, whatever they came to.
+    pub call_durations: Histogram,
+    /// When the destination last confirmed something, in milliseconds of Unix time; 0 for never
+    /// since the agent started.
+    pub last_success_ms: Count,
+    /// What went wrong last on the destination's side.
+    pub last_error: LastIncident,
     /// Records that were sent again, by reason.
     pub retried: CountsByReason,
     /// Events that may have been delivered twice: their outcome could not be known.
@@ -157,9 +202,28 @@ pub struct StreamStatus {
     pub unnamed: CountsByReason,
 }
 
+/// What the log takes on disk, and what it may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// What all streams take.
+    pub used_bytes: u64,
+    /// What they may take: `wal.bytes_max`.
+    pub bytes_max: u64,
+    /// What the file system has free, once it was looked at.
+    pub free_bytes: Option<u64>,
+    /// What must stay free: `wal.free_bytes_min`.
+    pub free_bytes_min: u64,
+    /// Delivered segments that wait to be written again.
+    pub pool_bytes: u64,
+    /// The limit that keeps new events out, where one does.
+    pub full: Option<String>,
+}
+
 /// What is not any one stream's.
 #[derive(Debug, Default)]
 pub struct AgentStatus {
+    /// How far the agent is: `starting`, `ok`, `stopping`.
+    pub phase: Health,
     /// Connections open now.
     pub connections: Count,
     /// Connections accepted since the start.
@@ -185,5 +249,32 @@ pub mod rfc3339 {
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(d)?;
         humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)
+    }
+
+    /// The same for a time that there may not be.
+    pub mod optional {
+        use std::time::SystemTime;
+
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        /// Writes a time, or null.
+        pub fn serialize<S: Serializer>(
+            time: &Option<SystemTime>,
+            s: S,
+        ) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, s),
+                None => s.serialize_none(),
+            }
+        }
+
+        /// Reads a time, or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            d: D,
+        ) -> Result<Option<SystemTime>, D::Error> {
+            let text = Option::<String>::deserialize(d)?;
+            let time = text.map(|text| humantime::parse_rfc3339(&text));
+            time.transpose().map_err(serde::de::Error::custom)
+        }
     }
 }

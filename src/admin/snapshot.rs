@@ -6,8 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use standpipe_wal::StreamName;
+use tokio::time::Instant;
 
-use crate::status::{AgentStatus, CountsByReason, State, StreamStatus};
+use super::rates::{Rate, Rates};
+use crate::status::histogram::Durations;
+use crate::status::{AgentStatus, CountsByReason, Disk, Incident, State, StreamStatus};
 
 /// What a running agent answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,16 @@ pub struct Snapshot {
     /// When it started.
     #[serde(with = "crate::status::rfc3339")]
     pub started: SystemTime,
+    /// How far the agent is: `starting`, `ok`, `stopping`.
+    pub phase: State,
+    /// What the log takes on disk.
+    pub disk: Disk,
+    /// US dollars that Firehose takes for a GiB that it bills: `cost.price_per_gb`.
+    pub price_per_gb: f64,
+    /// How long making a round of events durable took, over all streams.
+    pub syncs: Durations,
+    /// How long calls to the destinations took, over all streams.
+    pub call_durations: Durations,
     /// Connections open now.
     pub connections: u64,
     /// Connections accepted since the start.
@@ -62,6 +75,13 @@ pub struct StreamSnapshot {
     pub aggregate: State,
     /// Whether records are compressed: `gzip` or `none`, and why not.
     pub compression: State,
+    /// What comes and goes in a second; absent in the first second.
+    pub rate: Option<Rate>,
+    /// When the destination last confirmed something.
+    #[serde(with = "crate::status::rfc3339::optional")]
+    pub last_success: Option<SystemTime>,
+    /// What went wrong last on the destination's side, also where all is well again.
+    pub last_error: Option<Incident>,
     /// Events that became durable.
     pub accepted_events: u64,
     /// Their payload bytes.
@@ -78,6 +98,8 @@ pub struct StreamSnapshot {
     pub records_sent: u64,
     /// Bytes as Firehose bills them.
     pub billed_bytes: u64,
+    /// What would have been billed with one event per record.
+    pub billed_alone_bytes: u64,
     /// Records sent again, by reason.
     pub retried: BTreeMap<String, u64>,
     /// Events that may have been delivered twice.
@@ -98,21 +120,43 @@ impl StreamSnapshot {
     }
 }
 
-pub(super) fn take(
-    streams: &[(StreamName, Arc<StreamStatus>)],
-    agent: &AgentStatus,
-    started: SystemTime,
-    now: SystemTime,
-) -> Snapshot {
+/// What a snapshot is taken of.
+pub(super) struct Seen<'a> {
+    pub(super) streams: &'a [(StreamName, Arc<StreamStatus>)],
+    pub(super) agent: &'a AgentStatus,
+    pub(super) rates: &'a Rates,
+    pub(super) disk: Disk,
+    pub(super) price_per_gb: f64,
+    pub(super) started: SystemTime,
+}
+
+pub(super) fn take(seen: Seen<'_>, now: SystemTime) -> Snapshot {
+    let Seen { streams, agent, rates, disk, price_per_gb, started } = seen;
+    let sum = |durations: fn(&StreamStatus) -> Durations| {
+        streams.iter().fold(Durations::default(), |mut sum, (_, status)| {
+            sum.add(&durations(status));
+            sum
+        })
+    };
+    let instant = Instant::now();
+    let streams_now = streams.iter().map(|(name, status)| StreamSnapshot {
+        rate: rates.rate(name, status, instant),
+        ..of_stream(name, status, now)
+    });
     Snapshot {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started,
+        phase: agent.phase.state(),
+        disk,
+        price_per_gb,
+        syncs: sum(|status| status.syncs.durations()),
+        call_durations: sum(|status| status.call_durations.durations()),
         connections: agent.connections.value(),
         accepted_connections: agent.accepted_connections.value(),
         refused: counts(&agent.refused),
         offsets: agent.offsets.state(),
-        streams: streams.iter().map(|(name, status)| of_stream(name, status, now)).collect(),
+        streams: streams_now.collect(),
     }
 }
 
@@ -138,6 +182,9 @@ fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> Strea
         upload: status.upload.state(),
         aggregate: status.aggregate.state(),
         compression: status.compression.state(),
+        rate: None,
+        last_success: at(status.last_success_ms.value()),
+        last_error: status.last_error.last(),
         accepted_events: status.accepted_events.value(),
         accepted_bytes: status.accepted_bytes.value(),
         refused: counts(&status.refused),
@@ -146,12 +193,18 @@ fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> Strea
         calls: status.calls.value(),
         records_sent: status.records_sent.value(),
         billed_bytes: status.billed_bytes.value(),
+        billed_alone_bytes: status.billed_alone_bytes.value(),
         retried: counts(&status.retried),
         possible_duplicates: status.possible_duplicates.value(),
         unconfirmed: counts(&status.unconfirmed),
         embedded_delimiter: status.embedded_delimiter.value(),
         unnamed: counts(&status.unnamed),
     }
+}
+
+/// A moment, where there was one.
+fn at(unix_ms: u64) -> Option<SystemTime> {
+    (unix_ms > 0).then(|| UNIX_EPOCH + Duration::from_millis(unix_ms))
 }
 
 /// How long ago a moment was, in seconds to the millisecond; zero where the clock went back.

@@ -8,6 +8,10 @@ impl Streams for OneStream {
     fn streams(&self) -> Vec<(StreamName, Arc<StreamStatus>)> {
         vec![("orders".parse().unwrap(), self.0.clone())]
     }
+
+    fn disk(&self) -> Disk {
+        Disk::default()
+    }
 }
 
 fn registry() -> Registry {
@@ -19,7 +23,7 @@ fn registry() -> Registry {
     status.oldest_pending_ms.set(1);
     status.refused.add("full", 3);
     status.upload.enter("missing", "no such delivery stream");
-    Registry::new(Arc::new(OneStream(status)), Arc::default())
+    Registry::new(Arc::new(OneStream(status)), Arc::default(), 0.029)
 }
 
 fn ask(path: &Path) -> anyhow::Result<Option<Snapshot>> {

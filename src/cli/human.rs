@@ -34,6 +34,25 @@ pub(super) fn age(seconds: f64) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// `4,321` or `0.3`: a number per second.
+pub(super) fn rate(per_second: f64) -> String {
+    if per_second > 0.0 && per_second < 9.95 {
+        return format!("{per_second:.1}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    count(per_second.round() as u64)
+}
+
+/// `$0.03`, `$1,234.50`: cents are enough but for what costs less than ten of them.
+pub(super) fn dollars(dollars: f64) -> String {
+    if dollars > 0.0 && dollars < 0.1 {
+        return format!("${dollars:.4}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let cents = (dollars * 100.0).round() as u64;
+    format!("${}.{:02}", count(cents / 100), cents % 100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +62,9 @@ mod tests {
         let counts = [0, 999, 1000, 1_234_567].map(count);
         assert_eq!(counts, ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0, 1024, 3 << 29].map(bytes), ["0 B", "1.0 KiB", "1.5 GiB"]);
+        assert_eq!([0.0, 0.25, 9.94, 4321.4].map(rate), ["0", "0.2", "9.9", "4,321"]);
+        let prices = [0.0, 0.0123, 0.1, 1234.5].map(dollars);
+        assert_eq!(prices, ["$0.00", "$0.0123", "$0.10", "$1,234.50"]);
         let ages = [0.0, 1.25, 192.9, 90_061.0, -1.0].map(age);
         assert_eq!(ages, ["0s", "1s 250ms", "3m 12s", "1day 1h", "0s"]);
     }

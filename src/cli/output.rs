@@ -9,13 +9,25 @@ use crate::config::environment;
 
 /// Writes to standard output. Whoever closed the pipe has seen enough: that is no error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    print_while_read(text).map(|_is_read| ())
+}
+
+/// The same; says whether somebody still reads.
+pub(super) fn print_while_read(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("write to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("write to standard output"),
     }
+}
+
+/// How many characters a line on standard output may have; none where it is no terminal.
+pub(super) fn columns() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok());
+    let columns = usize::from(size.flatten()?.ws_col);
+    (columns > 0).then_some(columns)
 }
 
 /// Writes a value as JSON for programs.
@@ -59,6 +71,17 @@ pub(super) enum Style {
 }
 
 impl Style {
+    /// What a stream's state means. Streams that are throttled or paused get on, or will once
+    /// somebody wants it; whatever is not known here is trouble.
+    pub(super) fn of_state(state: &str) -> Self {
+        match state {
+            "ok" | "idle" => Self::Good,
+            "stopped" => Self::Plain,
+            "opening" | "throttled" | "paused" => Self::Warning,
+            _ => Self::Bad,
+        }
+    }
+
     /// The text in this style's colour.
     pub(super) fn paint(self, text: &str) -> String {
         let code = match self {

@@ -52,22 +52,32 @@ impl Table {
 
     /// The table as lines.
     pub(super) fn render(&self, colors: bool) -> String {
+        self.render_within(colors, None)
+    }
+
+    /// The same, where the last cell of a row is cut so that no line is longer than this. A cell
+    /// that has no room at all stays: nothing is hidden without a sign.
+    pub(super) fn render_within(&self, colors: bool, columns: Option<usize>) -> String {
         let mut widths = vec![0; self.aligns.len()];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.text.chars().count());
             }
         }
+        let before_last: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(before_last));
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            let columns = row.iter().zip(&self.aligns).zip(&widths).enumerate();
-            for (position, ((cell, align), width)) in columns {
+            let cells = row.iter().zip(&self.aligns).zip(&widths).enumerate();
+            for (position, ((cell, align), width)) in cells {
                 if position > 0 {
                     line.push_str("  ");
                 }
-                let padding = " ".repeat(width.saturating_sub(cell.text.chars().count()));
-                let painted = if colors { cell.style.paint(&cell.text) } else { cell.text.clone() };
+                let last = position + 1 == row.len();
+                let shown = if last { cut(&cell.text, room) } else { cell.text.clone() };
+                let padding = " ".repeat(width.saturating_sub(shown.chars().count()));
+                let painted = if colors { cell.style.paint(&shown) } else { shown };
                 match align {
                     Align::Left => line.extend([painted, padding]),
                     Align::Right => line.extend([padding, painted]),
@@ -78,6 +88,14 @@ impl Table {
         }
         text
     }
+}
+
+/// A text of at most so many characters, with a sign where something is missing.
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room || room == 0 {
+        return text.to_owned();
+    }
+    text.chars().take(room - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -95,6 +113,13 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_lines_end_where_they_end() {
         assert_eq!(table().render(false), "NAME        N\norders  1,000  bad\nü           7\n");
+    }
+
+    #[test]
+    fn a_terminal_s_lines_do_not_wrap() {
+        let narrow = table().render_within(false, Some(17));
+        assert_eq!(narrow, "NAME        N\norders  1,000  b…\nü           7\n");
+        assert_eq!(table().render_within(false, Some(18)), table().render(false));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `standpipe wal …`: looks into the log without being able to write to it.
 
 pub(super) mod look;
-mod stat;
+pub(super) mod stat;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

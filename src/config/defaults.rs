@@ -31,6 +31,10 @@ kind = "firehose"
 /// The admin socket's name in the data directory.
 pub const ADMIN_SOCKET: &str = "admin.sock";
 
+/// US dollars for a GiB: direct PUT in us-east-1, the first 500 TB of a month, as of November 2026.
+/// From secondary sources, the service's price page could not be read: compare it with a bill.
+pub(super) const PRICE_PER_GB: f64 = 0.029;
+
 const GIB: u64 = 1 << 30;
 
 pub(super) fn data_dir() -> PathBuf {

@@ -1,7 +1,7 @@
 //! A configuration with every default filled in, in the form of the file: what `check` prints. It
 //! reads back to the same configuration.
 
-use super::raw::{Raw, RawAdmin, RawIntake, RawStream, RawUpload, RawWal};
+use super::raw::{Raw, RawAdmin, RawCost, RawIntake, RawStream, RawUpload, RawWal};
 use super::value::{Period, Size, Sync};
 use super::{Config, StreamConfig};
 
@@ -36,6 +36,7 @@ pub(super) fn of(config: &Config, raw: &Raw) -> Raw {
         },
         stream,
         admin: RawAdmin { unix: Some(config.admin.unix.clone()) },
+        cost: RawCost { price_per_gb: Some(config.cost.price_per_gb) },
     }
 }
 

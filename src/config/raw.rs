@@ -21,6 +21,7 @@ pub struct Raw {
     pub(super) upload: RawUpload,
     pub(super) stream: BTreeMap<String, RawStream>,
     pub(super) admin: RawAdmin,
+    pub(super) cost: RawCost,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -87,4 +88,10 @@ pub(super) struct RawStream {
 pub(super) struct RawAdmin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unix: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCost {
+    pub(super) price_per_gb: Option<f64>,
 }

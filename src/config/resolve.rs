@@ -13,7 +13,8 @@ use super::problem::{KeyPath, Problems};
 use super::raw::Raw;
 use super::value::{Period, Size};
 use super::{
-    AdminConfig, Config, IntakeConfig, UploadConfig, WalConfig, defaults, environment, kinds,
+    AdminConfig, Config, CostConfig, IntakeConfig, UploadConfig, WalConfig, defaults, environment,
+    kinds,
 };
 use crate::limits;
 use crate::sink::{self, SinkConfig};
@@ -98,6 +99,7 @@ impl Resolver<'_> {
             intake: self.intake(),
             upload: self.upload(),
             admin: self.admin(&data_dir),
+            cost: self.cost(),
             data_dir,
             sources,
             sinks,
@@ -191,6 +193,15 @@ impl Resolver<'_> {
             self.document.report(&key, &message);
         }
         AdminConfig { unix }
+    }
+
+    fn cost(&mut self) -> CostConfig {
+        let price_per_gb = self.raw.cost.price_per_gb.unwrap_or(defaults::PRICE_PER_GB);
+        if !price_per_gb.is_finite() || price_per_gb < 0.0 {
+            let path = KeyPath::of(["cost", "price_per_gb"]);
+            self.document.report(&path, "is a price in US dollars: a number that is not negative");
+        }
+        CostConfig { price_per_gb }
     }
 
     fn sources(&mut self, known: &[source::Kind]) -> Vec<Arc<dyn Source>> {

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::quota::Quota;
 use super::slot::Slot;
+use super::slow_sync::SlowSyncs;
 use super::{Message, Opened, Stream};
 use crate::limits::{ROUND_BYTES_MAX, WRITE_RETRY_MAX};
 use crate::world::World;
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) sync_interval: Duration,
     pub(super) quota: Arc<Quota>,
+    pub(super) slow_syncs: SlowSyncs,
     pub(super) confirmed: HashMap<StreamName, Offset>,
     pub(super) opened: mpsc::Sender<Opened>,
     pub(super) world: World,
@@ -211,7 +213,8 @@ impl Owner {
         self.round_is_full = false;
         for id in std::mem::take(&mut self.dirty) {
             if let Some(slot) = self.slots.get_mut(&id) {
-                slot.sync(&self.shared.quota, self.shared.world.now_ms());
+                let took = slot.sync(&self.shared.quota, self.shared.world.now_ms());
+                self.shared.slow_syncs.look(slot.name(), took);
                 self.look_after(id);
             }
         }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use crate::status::Disk;
+
 /// The log's share of the disk. Owners report what they take, intake asks before it accepts.
 #[derive(Debug)]
 pub struct Quota {
@@ -64,6 +66,19 @@ impl Quota {
             return Some("wal.free_bytes_min");
         }
         None
+    }
+
+    /// How things stand. What the pool takes is not known here.
+    pub(crate) fn disk(&self) -> Disk {
+        let free = self.free.load(Ordering::Relaxed);
+        Disk {
+            used_bytes: self.used(),
+            bytes_max: self.bytes_max,
+            free_bytes: (free != u64::MAX).then_some(free),
+            free_bytes_min: self.free_bytes_min,
+            pool_bytes: 0,
+            full: self.full(0, 0).map(str::to_owned),
+        }
     }
 
     /// Changes whenever there is more room than before.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe_wal::limits::SEGMENT_HEADER_BYTES;
-use standpipe_wal::{Error, Log, Offset};
+use standpipe_wal::{Error, Log, Offset, StreamName};
 use tokio::time::Instant;
 
 use super::message::{Append, Room};
@@ -101,6 +101,10 @@ impl Slot {
         Some(opened)
     }
 
+    pub(super) fn name(&self) -> &StreamName {
+        &self.stream.name
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.unanswered.is_empty()
     }
@@ -141,10 +145,13 @@ impl Slot {
         self.stream.closed.borrow().as_deref().unwrap_or("opening").to_owned()
     }
 
-    /// Makes the round durable and answers it.
-    pub(super) fn sync(&mut self, quota: &Quota, now_ms: u64) {
-        let Some(log) = &mut self.log else { return };
+    /// Makes the round durable and answers it. Returns how long the disk took.
+    pub(super) fn sync(&mut self, quota: &Quota, now_ms: u64) -> Duration {
+        let Some(log) = &mut self.log else { return Duration::ZERO };
+        let began = Instant::now();
         let synced = log.sync(now_ms);
+        let took = began.elapsed();
+        self.stream.status.syncs.observe(took);
         // Before the answers: who is answered and asks for more is measured by what is taken now.
         self.report(quota);
         match synced {
@@ -164,6 +171,7 @@ impl Slot {
                 self.give_back(&error);
             }
         }
+        took
     }
 
     /// Answers everybody whose events are below the durable offset.

@@ -2,7 +2,7 @@
 
 use standpipe_wal::{LogId, Offset, events, offset};
 
-use crate::limits::GZIP_FLUSH_BYTES_MIN;
+use crate::limits::{GZIP_FLUSH_BYTES_MIN, billed_bytes};
 use crate::sink::{Limits, Records};
 
 mod identity;
@@ -40,6 +40,8 @@ pub(crate) struct Span {
     pub(crate) bytes: usize,
     /// Bytes of the payloads alone.
     pub(crate) payload_bytes: usize,
+    /// What would be billed for its events if each were a record of its own.
+    pub(crate) billed_alone_bytes: u64,
 }
 
 /// A call that was put together.
@@ -89,6 +91,7 @@ struct Open {
     /// Where it begins in the call's data.
     begins: usize,
     payload_bytes: usize,
+    billed_alone_bytes: u64,
     /// Whether another event may join it.
     joinable: bool,
 }
@@ -197,8 +200,14 @@ impl<'a> Packer<'a> {
                     return Taken { next, full: true };
                 }
                 let begins = self.packed.records.data.len();
-                self.open =
-                    Some(Open { start: next, end: next, begins, payload_bytes: 0, joinable });
+                self.open = Some(Open {
+                    start: next,
+                    end: next,
+                    begins,
+                    payload_bytes: 0,
+                    billed_alone_bytes: 0,
+                    joinable,
+                });
             }
             for part in parts {
                 self.write(part);
@@ -213,6 +222,7 @@ impl<'a> Packer<'a> {
             if let Some(open) = &mut self.open {
                 open.end = next;
                 open.payload_bytes += event.len();
+                open.billed_alone_bytes += billed_bytes(size + rule.end_bytes(raw));
             }
         }
         Taken { next, full: false }
@@ -271,6 +281,7 @@ impl<'a> Packer<'a> {
             end: open.end,
             bytes: end - open.begins,
             payload_bytes: open.payload_bytes,
+            billed_alone_bytes: open.billed_alone_bytes,
         });
     }
 }

@@ -261,8 +261,11 @@ impl Stream {
         let timeout = attempt_timeout(body_bytes.max(records.data.len()));
         let call = Call { destination: Arc::clone(&self.destination), records, timeout };
         debug!(stream = %self.key.stream, batch = id, records = call.records.len(), "call begins");
+        let status = Arc::clone(&self.status);
         let task = self.calls.spawn(async move {
+            let began = Instant::now();
             let answer = attempt::attempt(sink.as_ref(), call).await;
+            status.call_durations.observe(began.elapsed());
             Done::Answered(id, answer, held.into_passage())
         });
         self.tasks.insert(task.id(), id);

@@ -81,6 +81,7 @@ mod tests {
                 end: Offset::new(at + 1),
                 bytes: 2,
                 payload_bytes: 1,
+                billed_alone_bytes: 0,
             })
             .collect()
     }

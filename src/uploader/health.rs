@@ -1,7 +1,7 @@
 //! The state of a stream's delivery, and one log line for each change of it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use standpipe_wal::StreamName;
 use tracing::{info, warn};
@@ -29,6 +29,12 @@ impl Condition {
         self.failed_calls += 1;
     }
 
+    /// The destination has confirmed something.
+    pub(crate) fn confirmed(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.status.last_success_ms.set(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    }
+
     /// The stream is well.
     pub(crate) fn well(&mut self) {
         let attempts = std::mem::take(&mut self.failed_calls);
@@ -41,6 +47,7 @@ impl Condition {
 
     /// The stream is in a state other than `ok`.
     pub(crate) fn troubled(&mut self, state: &str, reason: &str) {
+        self.status.last_error.note(state, reason);
         let Some(left) = self.status.upload.enter(state, reason) else { return };
         let (stream, sink) = (&self.stream, &self.sink);
         if left.state == "ok" {

@@ -8,8 +8,7 @@ use super::outage::{Cause, Outage};
 use super::pace::Load;
 use super::{Flight, Uploader, Waiting, Why, payload_bytes};
 use crate::limits::{
-    BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, FIREHOSE_BILLING_STEP_BYTES, REFUSALS_BEFORE_SLOW,
-    REFUSED_RETRY_INTERVAL,
+    BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, REFUSALS_BEFORE_SLOW, REFUSED_RETRY_INTERVAL, billed_bytes,
 };
 use crate::router::aggregate::Span;
 use crate::router::batch::Batch;
@@ -131,12 +130,13 @@ impl Uploader {
         for span in spans {
             self.window.deliver(&(span.start..span.end));
             self.status.delivered_events.add(offset::count(&(span.start..span.end)));
-            let steps = (span.bytes as u64).div_ceil(FIREHOSE_BILLING_STEP_BYTES);
-            self.status.billed_bytes.add(steps * FIREHOSE_BILLING_STEP_BYTES);
+            self.status.billed_bytes.add(billed_bytes(span.bytes));
+            self.status.billed_alone_bytes.add(span.billed_alone_bytes);
         }
         let bytes = payload_bytes(spans);
         self.status.delivered_bytes.add(bytes);
         self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(bytes);
+        self.condition.confirmed();
         self.count_unconfirmed();
         self.size.succeeded();
         self.failures = 0;

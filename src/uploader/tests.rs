@@ -6,7 +6,7 @@ use standpipe_wal::Offset;
 
 use super::attempt::Answer;
 use super::*;
-use crate::limits::{REFUSALS_BEFORE_SLOW, REFUSED_RETRY_INTERVAL};
+use crate::limits::{REFUSALS_BEFORE_SLOW, REFUSED_RETRY_INTERVAL, billed_bytes};
 use crate::router::aggregate::Packed;
 use crate::sink::{Failure, Fate};
 
@@ -137,7 +137,8 @@ fn range(start: u64, end: u64) -> Range<Offset> {
 
 fn span(at: u64) -> Span {
     let Range { start, end } = range(at, at + 1);
-    Span { start, end, bytes: RECORD_BYTES, payload_bytes: RECORD_BYTES }
+    let (bytes, payload_bytes) = (RECORD_BYTES, RECORD_BYTES);
+    Span { start, end, bytes, payload_bytes, billed_alone_bytes: billed_bytes(bytes) }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of the answers that a call can have")]

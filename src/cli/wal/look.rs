@@ -13,7 +13,7 @@ use standpipe_wal::{Offset, StreamName, lock};
 
 use super::stat::Stat;
 use crate::admin::snapshot::age_seconds;
-use crate::admin::{StreamSnapshot, client};
+use crate::admin::{Snapshot, StreamSnapshot, client};
 use crate::agent::streams_dir;
 use crate::cli::run::local;
 use crate::config::Config;
@@ -30,7 +30,7 @@ pub(in crate::cli) struct Place {
 }
 
 impl Place {
-    pub(super) fn of_config(config: &Config) -> Self {
+    pub(in crate::cli) fn of_config(config: &Config) -> Self {
         Self { data_dir: config.data_dir.clone(), admin: config.admin.unix.clone() }
     }
 
@@ -66,6 +66,8 @@ pub(in crate::cli) struct Sight {
     /// What could not be seen, for people.
     pub(in crate::cli) notes: Vec<String>,
     pub(in crate::cli) streams: Vec<Stat>,
+    /// What the agent answered, if it runs.
+    pub(in crate::cli) snapshot: Option<Box<Snapshot>>,
 }
 
 /// Asks the agent, or else reads its files.
@@ -80,7 +82,13 @@ pub(in crate::cli) fn look(place: &Place) -> anyhow::Result<Sight> {
     match client::ask(&place.admin) {
         Ok(Some(snapshot)) => {
             let streams = snapshot.streams.iter().map(of_snapshot).collect();
-            return Ok(Sight { agent: Agent::Running, pid: Some(snapshot.pid), notes, streams });
+            return Ok(Sight {
+                agent: Agent::Running,
+                pid: Some(snapshot.pid),
+                notes,
+                streams,
+                snapshot: Some(Box::new(snapshot)),
+            });
         }
         Ok(None) => {}
         Err(error) => notes.push(format!("{error:#}")),
@@ -89,7 +97,8 @@ pub(in crate::cli) fn look(place: &Place) -> anyhow::Result<Sight> {
         lock::holder(dir).with_context(|| format!("look at the lock of {}", dir.display()))?;
     let agent = if holder.is_some() { Agent::Starting } else { Agent::Stopped };
     let streams = read(dir, agent, &mut notes)?;
-    Ok(Sight { agent, pid: holder.and_then(|holder| holder.pid), notes, streams })
+    let pid = holder.and_then(|holder| holder.pid);
+    Ok(Sight { agent, pid, notes, streams, snapshot: None })
 }
 
 fn of_snapshot(snapshot: &StreamSnapshot) -> Stat {

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::super::output::{self, Style};
+use super::super::place::PlaceArgs;
 use super::super::table::{Align, Cell, Table};
-use super::super::{ConfigArgs, EXIT_CODES, human};
+use super::super::{EXIT_CODES, human};
 use super::look::{self, Agent, Place, Sight};
 
 /// Show each stream's offsets, backlog and state
@@ -15,15 +16,7 @@ use super::look::{self, Agent, Place, Sight};
 #[command(after_help = EXIT_CODES)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    config: ConfigArgs,
-
-    /// The data directory, instead of the one that the configuration names
-    #[arg(long, value_name = "DIR", conflicts_with = "local")]
-    data_dir: Option<std::path::PathBuf>,
-
-    /// The directory that was given to `run --local`
-    #[arg(long, value_name = "DIR")]
-    local: Option<std::path::PathBuf>,
+    place: PlaceArgs,
 
     /// Print JSON for programs
     #[arg(long)]
@@ -61,11 +54,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let place = match (&args.data_dir, &args.local) {
-        (Some(dir), _) => Place::of_data_dir(dir)?,
-        (None, Some(dir)) => Place::of_local(dir)?,
-        (None, None) => Place::of_config(&args.config.load()?.resolved.config),
-    };
+    let place = args.place.place()?;
     let mut sight = look::look(&place)?;
     if let Some(name) = &args.stream {
         keep_one(&mut sight, name)?;
@@ -133,12 +122,7 @@ fn render(sight: &Sight, place: &Place, colors: bool) -> String {
 }
 
 fn row(stat: &Stat) -> [Cell; 11] {
-    let style = match stat.state.as_str() {
-        "ok" | "idle" => Style::Good,
-        "stopped" => Style::Plain,
-        "opening" | "throttled" | "paused" => Style::Warning,
-        _ => Style::Bad,
-    };
+    let style = Style::of_state(&stat.state);
     let age = stat.oldest_age_seconds.map_or_else(|| "-".to_owned(), human::age);
     [
         Cell::new(&stat.stream),

@@ -62,6 +62,19 @@ fn the_delimiter_ends_every_event_also_the_last_of_a_record() {
 }
 
 #[test]
+fn what_is_saved_by_joining_is_known_event_by_event() {
+    let long = vec![b'x'; 5120];
+    let rule = rule_of(&choice(true), b"\n");
+    let limits = Limits { record_bytes_max: 100_000, call_bytes_max: 100_000, ..SMALL };
+    let mut packer = Packer::new(&rule, limits, Vec::new());
+    // With its delimiter the first is one byte beyond a step, the second fills one, raw has none.
+    packer.take(&lot(0, false, &body(&[&long, &long[1..], b"x"])));
+    packer.take(&lot(3, true, &body(&[&long])));
+    let billed: Vec<_> = packer.finish().spans.iter().map(|span| span.billed_alone_bytes).collect();
+    assert_eq!(billed, [4 * 5120, 5120]);
+}
+
+#[test]
 fn raw_events_are_records_of_their_own_without_a_delimiter() {
     let rule = rule_of(&choice(true), b"\n");
     let mut packer = Packer::new(&rule, SMALL, Vec::new());

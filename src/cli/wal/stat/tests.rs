@@ -17,7 +17,7 @@ fn stat(stream: &str, state: &str, reason: &str) -> Stat {
 }
 
 fn sight(streams: Vec<Stat>) -> Sight {
-    Sight { agent: Agent::Running, pid: Some(7), notes: Vec::new(), streams }
+    Sight { agent: Agent::Running, pid: Some(7), notes: Vec::new(), streams, snapshot: None }
 }
 
 fn place() -> Place {
