@@ -21,6 +21,7 @@ use standpipe_wal::StreamName;
 use crate::journal::Journal;
 use crate::limits::RATE_INTERVAL;
 use crate::status::{AgentStatus, Disk, StreamStatus};
+use crate::systemd::activation::Inherited;
 use crate::tasks::Stop;
 
 pub mod client;
@@ -118,20 +119,26 @@ impl Registry {
 #[derive(Debug)]
 pub struct Listener {
     socket: net::UnixListener,
-    path: PathBuf,
+    /// Absent where the service manager owns the file.
+    path: Option<PathBuf>,
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        let Some(path) = &self.path else { return };
         // It may be gone already; the next start copes with one that is left over.
-        let _gone = std::fs::remove_file(&self.path).is_err();
+        let _gone = std::fs::remove_file(path).is_err();
     }
 }
 
-/// Binds the admin socket, mode 0600. A socket that a dead agent has left is replaced.
-pub fn bind(path: &Path) -> anyhow::Result<Listener> {
+/// Binds the admin socket, mode 0600. A socket that a dead agent has left is replaced. One that the
+/// service manager has opened is taken as it is.
+pub fn bind(path: &Path, inherited: &mut Inherited) -> anyhow::Result<Listener> {
+    if let Some(socket) = inherited.take_unix(path) {
+        return Ok(Listener { socket, path: None });
+    }
     let socket = open(path).with_context(|| format!("open the admin socket {}", path.display()))?;
-    Ok(Listener { socket, path: path.to_owned() })
+    Ok(Listener { socket, path: Some(path.to_owned()) })
 }
 
 fn open(path: &Path) -> anyhow::Result<net::UnixListener> {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use standpipe_wal::fs::Fs;
@@ -12,24 +13,30 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::config::Config;
 use crate::journal::Journal;
-use crate::limits::FREE_SPACE_LOOK_INTERVAL;
+use crate::limits::service::STOP_MARGIN;
+use crate::limits::{FREE_SPACE_LOOK_INTERVAL, STOP_GRACE};
 use crate::offsets::sled_store::SledStore;
 use crate::source::{Bound, Context};
 use crate::status::AgentStatus;
+use crate::systemd::activation::Inherited;
 use crate::tasks::{self, Stop, Stopper};
 use crate::world::World;
 
 pub mod pipeline;
+pub mod pulse;
 mod streams;
 
 pub use pipeline::streams_dir;
 use pipeline::{Ground, Pipeline};
+use pulse::Pulse;
 
 /// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     addresses: Vec<String>,
     pipeline: Pipeline,
+    pulse: Option<Pulse>,
+    drain_timeout: Duration,
     status: Arc<AgentStatus>,
     stop_sources: Stopper,
     sources: JoinSet<()>,
@@ -45,6 +52,15 @@ impl Agent {
     /// belongs to another agent, an address cannot be bound, a sink cannot be built. Damage in the
     /// data directory is never a reason to fail.
     pub async fn start(config: Config, fs: Arc<dyn Fs>) -> anyhow::Result<Self> {
+        Self::start_with(config, fs, Inherited::default()).await
+    }
+
+    /// As [`Agent::start`], with listening sockets that the service manager has opened already.
+    pub async fn start_with(
+        config: Config,
+        fs: Arc<dyn Fs>,
+        mut inherited: Inherited,
+    ) -> anyhow::Result<Self> {
         let lock = lock(&config.data_dir)?;
         let status = Arc::<AgentStatus>::default();
         status.phase.enter("starting", "sockets and logs are being opened");
@@ -54,7 +70,7 @@ impl Agent {
         let mut pipeline = Pipeline::start(config.clone(), ground, status.clone()).await?;
         let journal = pipeline.journal().clone();
 
-        let bound = bind(&config)?;
+        let bound = bind(&config, &mut inherited)?;
         let addresses = bound.iter().map(|source| source.address()).collect();
         let (stop_sources, sources_stop) = tasks::stop_pair();
         let connections_max = config.intake.connections_max;
@@ -69,18 +85,22 @@ impl Agent {
         let mut service = JoinSet::new();
         let free_space = watch_free_space(journal.clone(), config.data_dir.clone());
         tasks::spawn_on(&mut service, until(service_stop.clone(), free_space));
-        let admin = admin::bind(&config.admin.unix)?;
+        let admin = admin::bind(&config.admin.unix, &mut inherited)?;
         let price = config.cost.price_per_gb;
         let registry = admin::Registry::new(journal.clone(), status.clone(), price);
         let rates = registry.clone().watch_rates();
         tasks::spawn_on(&mut service, until(service_stop.clone(), rates));
+        let pulse = Pulse::new(journal.clone(), registry.clone(), &config);
         tasks::spawn_on(&mut service, admin::serve(admin, registry, service_stop));
+        report_unserved(&inherited);
 
         pipeline.open_existing().await?;
         status.phase.enter("ok", "");
         Ok(Self {
             addresses,
             pipeline,
+            pulse: Some(pulse),
+            drain_timeout: config.upload.drain_timeout,
             status,
             stop_sources,
             sources,
@@ -88,6 +108,16 @@ impl Agent {
             service,
             _lock: lock,
         })
+    }
+
+    /// What tells whether the pipeline moves; to be had once.
+    pub fn take_pulse(&mut self) -> Option<Pulse> {
+        self.pulse.take()
+    }
+
+    /// How long a stop takes at most, where the disk answers.
+    pub fn stop_max(&self) -> Duration {
+        2 * STOP_GRACE + self.drain_timeout + STOP_MARGIN
     }
 
     /// Where the sources listen, in the order of the configuration.
@@ -126,11 +156,23 @@ fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {
         .with_context(|| format!("take the data directory {}", data_dir.display()))
 }
 
-fn bind(config: &Config) -> anyhow::Result<Vec<Box<dyn Bound>>> {
+fn bind(config: &Config, inherited: &mut Inherited) -> anyhow::Result<Vec<Box<dyn Bound>>> {
     let bind = |source: &Arc<dyn crate::source::Source>| {
-        source.bind().with_context(|| format!("open the source {source:?}"))
+        source.bind(inherited).with_context(|| format!("open the source {source:?}"))
     };
     config.sources.iter().map(bind).collect()
+}
+
+/// Nobody would notice but the clients, who wait for ever.
+fn report_unserved(inherited: &Inherited) {
+    for address in inherited.addresses() {
+        tracing::error!(
+            address,
+            "the service manager listens there and no source of the \
+            configuration does: clients that connect wait for ever; add the source, or take the \
+            address out of the socket unit"
+        );
+    }
 }
 
 /// Looks at the file system's free space and tells the quota.

@@ -4,13 +4,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{self, Loaded};
 
 mod check;
+mod completions;
 mod demo;
 mod human;
+mod manual;
 mod output;
 mod place;
 mod run;
@@ -47,6 +49,8 @@ enum Command {
     /// Look into the log
     #[command(subcommand)]
     Wal(wal::Command),
+    Completions(completions::Args),
+    Manual(manual::Args),
 }
 
 /// Which configuration a command means.
@@ -91,15 +95,15 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Status(args) => status::run(&args),
             Self::Wal(command) => wal::run(&command),
+            Self::Completions(args) => completions::run(&args, Cli::command()),
+            Self::Manual(args) => manual::run(&args, Cli::command()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use super::Cli;
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {

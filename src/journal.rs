@@ -282,6 +282,11 @@ impl Journal {
         }
     }
 
+    /// Waits until every owner has got to a message sent now, behind all that came before it.
+    pub async fn probe(&self) {
+        self.ask_all(Message::Probe).await;
+    }
+
     /// Waits until everything that was submitted before this call is durable or was refused.
     pub async fn flush(&self) {
         self.ask_all(Message::Flush).await;

@@ -19,6 +19,7 @@ pub mod router;
 pub mod sink;
 pub mod source;
 pub mod status;
+pub mod systemd;
 pub mod tasks;
 pub mod telemetry;
 pub mod uploader;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub mod service;
+
 /// A line up to this size is read with what every connection has; a longer one first takes one of
 /// [`LONG_LINES_MAX`] permits.
 pub const SHORT_LINE_BYTES_MAX: usize = 16 * 1024;

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::intake::Intake;
 use crate::limits::WIDE_READS_MAX;
 use crate::status::AgentStatus;
+use crate::systemd::activation::Inherited;
 use crate::tasks::Stop;
 
 mod answers;
@@ -77,7 +78,8 @@ pub trait Source: Debug + Send + Sync {
 
     /// Binds the socket. Called for all sources before any of them runs, so that a bad address is
     /// an error of the start and not a log line later.
-    fn bind(&self) -> io::Result<Box<dyn Bound>>;
+    /// A socket that the service manager has opened for it already is taken from `inherited`.
+    fn bind(&self, inherited: &mut Inherited) -> io::Result<Box<dyn Bound>>;
 }
 
 /// A source whose socket is bound.

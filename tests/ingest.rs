@@ -20,6 +20,7 @@ use standpipe::journal::quota::Quota;
 use standpipe::journal::{Journal, Opened, Parts};
 use standpipe::source::{Context, KINDS};
 use standpipe::status::AgentStatus;
+use standpipe::systemd::activation::Inherited;
 use standpipe::tasks::{self, Stopper, stop_pair};
 use standpipe::world::World;
 use standpipe_wal::fs::Fs;
@@ -79,7 +80,7 @@ fn start(fs: &SimFs) -> Agent {
     let mut options = toml::Table::new();
     options.insert("path".into(), path.to_str().unwrap().into());
     let unix = KINDS.iter().find(|kind| kind.name == "unix").unwrap();
-    let bound = (unix.parse)(options).unwrap().bind().unwrap();
+    let bound = (unix.parse)(options).unwrap().bind(&mut Inherited::default()).unwrap();
     let address = bound.address();
     let (stopper, stop) = stop_pair();
     let context = Context::new(intake, stop, Arc::<AgentStatus>::default(), 2000);

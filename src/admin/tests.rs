@@ -34,7 +34,7 @@ fn ask(path: &Path) -> anyhow::Result<Option<Snapshot>> {
 async fn a_running_agent_answers_what_it_knows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
-    let listener = bind(&path).unwrap();
+    let listener = bind(&path, &mut Inherited::default()).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (stopper, stop) = tasks::stop_pair();
     let serving = tasks::spawn(serve(listener, registry(), stop));
@@ -61,14 +61,14 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
     let path = dir.path().join("admin.sock");
     drop(net::UnixListener::bind(&path).unwrap());
     assert!(ask(&path).unwrap().is_none(), "nobody listens on a stale socket");
-    let first = bind(&path).unwrap();
+    let first = bind(&path, &mut Inherited::default()).unwrap();
 
-    let error = format!("{:#}", bind(&path).unwrap_err());
+    let error = format!("{:#}", bind(&path, &mut Inherited::default()).unwrap_err());
     assert!(error.contains("admin.sock") && error.contains("another process"), "{error}");
     drop(first);
 
     std::fs::write(&path, "precious").unwrap();
-    let error = format!("{:#}", bind(&path).unwrap_err());
+    let error = format!("{:#}", bind(&path, &mut Inherited::default()).unwrap_err());
     assert!(error.contains("no socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }

@@ -11,9 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArgs, EXIT_CODES, output};
 use crate::agent::Agent;
+use crate::systemd::Notifier;
+use crate::systemd::activation::Inherited;
 use crate::telemetry::{self, Format};
 
 pub(super) mod local;
+mod service;
 
 /// How long threads that only look (the size of a directory, a name in DNS) may hold up the end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -43,11 +46,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    // Before there are threads: it changes the environment.
+    let inherited = Inherited::from_environment().context("take over the listening sockets")?;
     telemetry::start(args.log_format, &args.log)?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("start the runtime")?;
-    let ended = runtime.block_on(serve(args));
+    let ended = runtime.block_on(serve(args, inherited));
     runtime.shutdown_timeout(LAST_WAIT);
     ended
 }
@@ -80,14 +85,23 @@ impl Agents {
     }
 }
 
-async fn serve(args: &Args) -> anyhow::Result<()> {
+async fn serve(args: &Args, inherited: Inherited) -> anyhow::Result<()> {
     // Before anything is started, so that no signal is missed.
     let mut signals = Signals::new()?;
-    let agents = tokio::select! {
-        agents = start(args) => agents?,
+    let mut agents = tokio::select! {
+        agents = start(args, inherited) => agents?,
         name = signals.next() => anyhow::bail!("{name} came before the agent had started"),
     };
-    let name = signals.next().await;
+    let notifier = Notifier::from_environment();
+    notifier.ready();
+    let name = match agents.agent.take_pulse() {
+        Some(pulse) => tokio::select! {
+            name = signals.next() => name,
+            never = service::tell(&notifier, pulse) => match never {},
+        },
+        None => signals.next().await,
+    };
+    notifier.stopping(agents.agent.stop_max());
     tracing::info!(signal = name, "stopping");
     tokio::select! {
         () = agents.stop() => {}
@@ -99,13 +113,13 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(args: &Args) -> anyhow::Result<Agents> {
+async fn start(args: &Args, inherited: Inherited) -> anyhow::Result<Agents> {
     let (agent, firehose) = if let Some(dir) = &args.local {
         let started = local::start(dir, args.config.config.as_deref()).await?;
         (started.agent, Some(started.firehose))
     } else {
         let loaded = args.config.load()?;
-        let agent = Agent::start(loaded.resolved.config, Arc::new(RealFs)).await?;
+        let agent = Agent::start_with(loaded.resolved.config, Arc::new(RealFs), inherited).await?;
         let lines = agent.addresses().iter().map(|address| format!("listening on {address}\n"));
         output::print(&lines.collect::<String>())?;
         (agent, None)

@@ -6,6 +6,9 @@
 //! the file whatever its case, with `_` for `.` and `-`; a new one is taken in small letters. The
 //! value is read as TOML where it is TOML (`true`, `"\n"`), else as text.
 
+use std::ffi::OsString;
+use std::time::Duration;
+
 use super::document::Document;
 use super::problem::{KeyPath, Step};
 
@@ -27,6 +30,26 @@ pub(super) fn variables() -> Vec<(String, String)> {
         .collect();
     variables.sort();
     variables
+}
+
+/// What the service manager that started this process says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceManager {
+    /// Where it wants to be told how the process fares.
+    pub notify_socket: Option<OsString>,
+    /// How long it waits for a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+/// Reads what systemd sets (`sd_notify(3)`, `sd_watchdog_enabled(3)`).
+pub fn service_manager() -> ServiceManager {
+    let number = |name| std::env::var_os(name)?.into_string().ok()?.parse::<u64>().ok();
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let watchdog = number("WATCHDOG_USEC").filter(|limit| ours && *limit > 0);
+    ServiceManager {
+        notify_socket: std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()),
+        watchdog: watchdog.map(Duration::from_micros),
+    }
 }
 
 /// Whether the user asked for plain text (<https://no-color.org>).

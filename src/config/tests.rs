@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::*;
 use crate::sink::{BoxFuture, Sink};
 use crate::source::Bound;
+use crate::systemd::activation::Inherited;
 
 /// A door that cannot be opened: these tests read configurations and start nothing.
 #[derive(Debug, Deserialize)]
@@ -27,7 +28,7 @@ impl Source for Door {
         if self.listen.is_some() { "tcp" } else { "unix" }
     }
 
-    fn bind(&self) -> io::Result<Box<dyn Bound>> {
+    fn bind(&self, _inherited: &mut Inherited) -> io::Result<Box<dyn Bound>> {
         Err(io::Error::other(format!("{:?} {:?}", self.path, self.mode)))
     }
 }

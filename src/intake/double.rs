@@ -75,7 +75,10 @@ impl Owner {
                     return Run { stream, events, answer, _room: room };
                 }
                 Message::Open(_) | Message::Committed { .. } => {}
-                Message::WhenOpened(done) | Message::Flush(done) | Message::Close(done) => {
+                Message::WhenOpened(done)
+                | Message::Probe(done)
+                | Message::Flush(done)
+                | Message::Close(done) => {
                     done.send(()).unwrap();
                 }
             }

@@ -35,6 +35,8 @@ pub(crate) enum Message {
     /// Everything below is confirmed, durably so; ranges that could not be read are named, so that
     /// the files that hold them are kept.
     Committed { stream: u32, committed: Offset, damaged: Vec<(u64, u64)> },
+    /// Answer at once: this owner still gets to its messages.
+    Probe(oneshot::Sender<()>),
     /// Answer when all that came before is dealt with.
     Flush(oneshot::Sender<()>),
     /// Seal every log and end.

@@ -163,6 +163,10 @@ impl Owner {
                     self.look_after_pool(Duration::ZERO);
                 }
             }
+            Message::Probe(answer) => {
+                // Nobody waits any more: it took too long.
+                let _gone = answer.send(()).is_err();
+            }
             Message::Flush(answer) => self.flushes.push(answer),
             Message::Close(answer) => self.closing = Some(answer),
         }

@@ -25,6 +25,7 @@ use super::{Bound, Context, Kind, Source, tcp};
 use crate::config::value::Period;
 use crate::intake::UnknownStreams;
 use crate::limits::STOP_GRACE;
+use crate::systemd::activation::Inherited;
 
 mod admission;
 mod call;
@@ -57,8 +58,8 @@ impl Source for Firehose {
         KIND.name
     }
 
-    fn bind(&self) -> io::Result<Box<dyn Bound>> {
-        let (socket, address) = tcp::bind(&self.listen)?;
+    fn bind(&self, inherited: &mut Inherited) -> io::Result<Box<dyn Bound>> {
+        let (socket, address) = tcp::bind(&self.listen, inherited)?;
         let unknown = self.unknown_streams.unwrap_or_else(|| tcp::default_for(address));
         Ok(Box::new(BoundFirehose { socket, address, unknown, ack_timeout: self.ack_timeout.0 }))
     }

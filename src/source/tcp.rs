@@ -15,6 +15,7 @@ use super::service::Service;
 use super::{Bound, Context, Kind, Source};
 use crate::intake::UnknownStreams;
 use crate::limits::ACCEPT_BACKLOG;
+use crate::systemd::activation::Inherited;
 
 pub(super) const KIND: Kind =
     Kind { name: "tcp", parse: |options| Ok(Arc::new(options.try_into::<Tcp>()?)) };
@@ -38,8 +39,8 @@ impl Source for Tcp {
         KIND.name
     }
 
-    fn bind(&self) -> io::Result<Box<dyn Bound>> {
-        let (socket, address) = bind(&self.listen)?;
+    fn bind(&self, inherited: &mut Inherited) -> io::Result<Box<dyn Bound>> {
+        let (socket, address) = bind(&self.listen, inherited)?;
         let lines =
             LineOptions { terminator: self.terminator.0, event_bytes_max: self.max_event_bytes.0 };
         let unknown = self.unknown_streams.unwrap_or_else(|| default_for(address));
@@ -56,11 +57,20 @@ pub(super) fn default_for(address: SocketAddr) -> UnknownStreams {
     }
 }
 
-/// Listens on the first of the name's addresses that can be had.
-pub(super) fn bind(listen: &Listen) -> io::Result<(net::TcpListener, SocketAddr)> {
+/// Listens on the first of the name's addresses that can be had, or is handed the socket that
+/// listens there already.
+pub(super) fn bind(
+    listen: &Listen,
+    inherited: &mut Inherited,
+) -> io::Result<(net::TcpListener, SocketAddr)> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{listen}: {error}"));
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in listen.resolve().map_err(named)? {
+    let addresses = listen.resolve().map_err(named)?;
+    if let Some(socket) = inherited.take_tcp(&addresses) {
+        let address = socket.local_addr().map_err(named)?;
+        return Ok((socket, address));
+    }
+    for address in addresses {
         match bind_one(address) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(named)?;
@@ -157,10 +167,23 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_named_in_the_error() {
-        let (_taken, address) = bind(&parse("listen = '127.0.0.1:0'").unwrap().listen).unwrap();
+    fn a_socket_that_listens_there_already_is_taken_over() {
+        let held = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
         let tcp = parse(&format!("listen = '{address}'")).unwrap();
-        let error = tcp.bind().unwrap_err();
+        // The service manager keeps its own descriptor of it.
+        let mut inherited = Inherited::of(vec![held.try_clone().unwrap()], Vec::new());
+        let bound = tcp.bind(&mut inherited).unwrap();
+        assert_eq!(bound.address(), format!("tcp://{address}"));
+        assert!(inherited.addresses().is_empty());
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named_in_the_error() {
+        let listen = parse("listen = '127.0.0.1:0'").unwrap().listen;
+        let (_taken, address) = bind(&listen, &mut Inherited::default()).unwrap();
+        let tcp = parse(&format!("listen = '{address}'")).unwrap();
+        let error = tcp.bind(&mut Inherited::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&address.to_string()));
     }

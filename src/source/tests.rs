@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::{Context, KINDS};
 use crate::intake::double::{self, Owner};
 use crate::status::AgentStatus;
+use crate::systemd::activation::Inherited;
 use crate::tasks::{self, Stopper, stop_pair};
 
 mod acknowledged;
@@ -60,7 +61,7 @@ impl Setup {
             options.entry("listen").or_insert_with(|| "127.0.0.1:0".into());
         }
         let kind = KINDS.iter().find(|kind| kind.name == self.kind).unwrap();
-        let bound = (kind.parse)(options).unwrap().bind().unwrap();
+        let bound = (kind.parse)(options).unwrap().bind(&mut Inherited::default()).unwrap();
         let (intake, owner) = double::pair(&self.intake);
         let (stopper, stop) = stop_pair();
         let status = Arc::<AgentStatus>::default();

@@ -19,6 +19,7 @@ use super::service::Service;
 use super::{Bound, Context, Kind, Source};
 use crate::intake::UnknownStreams;
 use crate::limits::ACCEPT_BACKLOG;
+use crate::systemd::activation::Inherited;
 
 pub(super) const KIND: Kind =
     Kind { name: "unix", parse: |options| Ok(Arc::new(options.try_into::<Unix>()?)) };
@@ -43,15 +44,22 @@ impl Source for Unix {
         KIND.name
     }
 
-    fn bind(&self) -> io::Result<Box<dyn Bound>> {
+    fn bind(&self, inherited: &mut Inherited) -> io::Result<Box<dyn Bound>> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
         };
-        let (socket, file) = bind(&self.path, self.mode.0).map_err(named)?;
+        let (socket, file) = if let Some(socket) = inherited.take_unix(&self.path) {
+            // Its file is the service manager's, with the mode and the owner that it gave it.
+            (socket, None)
+        } else {
+            let (socket, file) = bind(&self.path, self.mode.0).map_err(named)?;
+            (socket, Some(file))
+        };
         let lines =
             LineOptions { terminator: self.terminator.0, event_bytes_max: self.max_event_bytes.0 };
         let unknown = self.unknown_streams.unwrap_or(UnknownStreams::Open);
-        Ok(Box::new(BoundUnix { socket, file, lines, unknown }))
+        let path = self.path.clone();
+        Ok(Box::new(BoundUnix { socket, path, file, lines, unknown }))
     }
 }
 
@@ -131,20 +139,22 @@ impl Drop for SocketFile {
 #[derive(Debug)]
 struct BoundUnix {
     socket: UnixListener,
-    file: SocketFile,
+    path: PathBuf,
+    /// Absent where the service manager owns it.
+    file: Option<SocketFile>,
     lines: LineOptions,
     unknown: UnknownStreams,
 }
 
 impl Bound for BoundUnix {
     fn address(&self) -> String {
-        format!("unix://{}", self.file.path.display())
+        format!("unix://{}", self.path.display())
     }
 
     fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let name = self.address();
         Box::pin(async move {
-            let Self { socket, file, lines, unknown } = *self;
+            let Self { socket, file, lines, unknown, .. } = *self;
             match tokio::net::UnixListener::from_std(socket) {
                 Ok(listener) => {
                     let service = Service::new(name, context, lines, unknown);
@@ -224,6 +234,18 @@ mod tests {
         let _theirs = UnixListener::bind(&path).unwrap();
         drop((listener, file));
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_socket_of_the_service_manager_is_taken_over_and_its_file_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.sock");
+        let held = UnixListener::bind(&path).unwrap();
+        let mut inherited = Inherited::of(Vec::new(), vec![held.try_clone().unwrap()]);
+        let source: Unix = toml::from_str(&format!("path = '{}'", path.display())).unwrap();
+        drop(source.bind(&mut inherited).unwrap());
+        assert!(path.exists() && inherited.addresses().is_empty());
+        assert!(UnixStream::connect(&path).is_ok(), "it is held open");
     }
 
     #[test]
