@@ -1,0 +1,3 @@
+@include data-dir.sh
+@include log-version.sh
+refuse_newer_log
