@@ -1,7 +1,7 @@
 //! What is believed after a crash.
 //!
 //! [`run`] gathers facts ([`survey`], [`chain`], [`newest`]), looks up in a table what follows from
-//! them ([`decide`]), and does it. Everything before the newest segment was synced before that one
+//! them ([`judge`], [`decide`]), and does it. Everything before the newest segment was synced before that one
 //! was begun, and of the newest what its last frames prove: only the rest is read.
 //!
 //! Each step can be interrupted and done again: bytes are copied aside before anything is replaced,
@@ -14,6 +14,7 @@ use crate::offset::Offset;
 use crate::segment::{LogId, Reason};
 
 pub(crate) mod chain;
+pub(crate) mod judge;
 pub(crate) mod newest;
 mod quarantine;
 mod rewrite;
@@ -62,22 +63,22 @@ pub struct Recovery {
 /// What is known about a log when everything was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the columns of a table")]
-struct Facts {
+pub(crate) struct Facts {
     /// Frames were found whose end no later frame, seal, header or commit proves durable.
-    unproven_events: bool,
+    pub(crate) unproven_events: bool,
     /// Bytes were found that should be frames and are not, and nothing proves them durable.
-    unproven_bytes: bool,
+    pub(crate) unproven_bytes: bool,
     /// `next` is beyond the end of what was found: these offsets must not be given out again.
-    gap: bool,
+    pub(crate) gap: bool,
     /// A header says which log this is.
-    identified: bool,
+    pub(crate) identified: bool,
     /// There is a segment.
-    any: bool,
+    pub(crate) any: bool,
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
+pub(crate) enum Decision {
     /// Nothing. The next segment is begun with the next sync.
     Keep,
     /// Begin a segment now, with nothing in it: its header carries what must not be forgotten.

@@ -143,7 +143,7 @@ fn walk(
 
 /// What stands behind the last frame and should not. In a file that was written before, only bytes
 /// with this segment's salt can be told from those of its earlier life.
-fn residue(file: &dyn File, link: &Link, from: u64) -> io::Result<Range<u64>> {
+pub(crate) fn residue(file: &dyn File, link: &Link, from: u64) -> io::Result<Range<u64>> {
     let recycled = link.header.as_ref().is_none_or(|header| header.recycled);
     let end = if recycled { salted_end(file, link.salt, from)? } else { nonzero_end(file, from)? };
     Ok(from..end.max(from))

@@ -8,11 +8,12 @@ use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::log::{Active, Entropy, LogId, Segment, Trouble, Workshop, new_log_id, new_salt};
 use crate::offset::Offset;
 use crate::recovery::chain::{Chain, Link, Opened, resolve};
-use crate::recovery::newest::{Content, Start, read};
+use crate::recovery::judge::judge;
+use crate::recovery::newest::{Start, read};
 use crate::recovery::quarantine::make_dir;
 use crate::recovery::rewrite::{copy_unproven, first_unproven};
 use crate::recovery::survey::{Survey, survey};
-use crate::recovery::{Decision, Facts, Quarantine, Recovery, decide};
+use crate::recovery::{Decision, Quarantine, Recovery};
 use crate::segment::{Header, Reason};
 use crate::stream_name::StreamName;
 
@@ -42,37 +43,29 @@ pub(crate) fn run(
     keep_damaged_headers(workshop, &chain, &mut report)?;
     let newest = chain.last().map(|newest| newest.open(&*workshop.fs)).transpose()?;
     let content = newest.as_ref().map(read).transpose()?;
-    let end = content.as_ref().map_or(Offset::ZERO, |content| content.end);
-    let proven = content.as_ref().map_or(committed, |content| content.proven.max(committed));
-    report.next = end.max(committed);
-    report.durable = report.next;
-    report.gap = (end < report.next).then_some(end..report.next);
-    if let (Some(newest), Some(content)) = (&newest, &content) {
-        examine(workshop, newest, content, committed, proven, &mut report)?;
+    let judged = judge(&chain, content.as_ref(), report.unproven_bytes, committed);
+    report.next = judged.next;
+    report.durable = judged.next;
+    report.gap.clone_from(&judged.gap);
+    report.lost.clone_from(&judged.lost);
+    report.new_log_id = judged.new_log_id;
+    if let Some(newest) = &newest {
+        keep_unproven(workshop, newest, &judged.unproven, &mut report)?;
     }
     report.known_ids = chain.iter().filter_map(|link| Some(link.header.as_ref()?.log_id)).collect();
     report.known_ids.dedup();
-    let identity = chain.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id);
-    let (decision, new_identity) = decide(Facts {
-        unproven_events: end > proven,
-        unproven_bytes: report.unproven_bytes > 0,
-        gap: report.gap.is_some(),
-        identified: identity.is_some(),
-        any: !chain.is_empty(),
-    });
-    report.new_log_id = new_identity && (!chain.is_empty() || report.unproven_bytes > 0);
     let deed = Deed {
         workshop,
         stream,
         chain: &chain,
         newest: newest.as_ref().zip(content.as_ref().map(|content| content.from)),
-        log_id: identity.filter(|_| !new_identity).unwrap_or_else(|| new_log_id(entropy)),
+        log_id: judged.log_id.unwrap_or_else(|| new_log_id(entropy)),
         salt: new_salt(entropy),
-        end,
-        proven,
+        end: judged.end,
+        proven: judged.proven,
         now_ms,
     };
-    deed.carry_out(decision, report)
+    deed.carry_out(judged.decision, report)
 }
 
 /// Makes the stream's directory where it is missing. Its name is synced in any case: an earlier
@@ -130,35 +123,20 @@ fn keep_damaged_headers(
     Ok(())
 }
 
-/// Says what is lost in the newest segment, and copies aside what is unproven and unreadable.
-fn examine(
+/// Copies aside what is unproven and unreadable.
+fn keep_unproven(
     workshop: &Workshop,
     newest: &Opened<'_>,
-    content: &Content,
-    committed: Offset,
-    proven: Offset,
+    unproven: &[Range<u64>],
     report: &mut Recovery,
 ) -> Result<(), Error> {
-    let mut unproven: Vec<Range<u64>> = Vec::new();
-    for hole in &content.holes {
-        let lost = hole.offsets.start.max(committed)..hole.offsets.end.min(proven);
-        if lost.start < lost.end {
-            report.lost.push(lost);
-        }
-        if hole.offsets.start < hole.offsets.end && hole.offsets.end > proven {
-            unproven.push(hole.bytes.clone());
-        }
-    }
-    if !content.residue.is_empty() {
-        unproven.push(content.residue.clone());
-    }
     if unproven.is_empty() {
         return Ok(());
     }
     let quarantine = Quarantine::of(workshop)?;
     for bytes in unproven {
         report.unproven_bytes += bytes.end - bytes.start;
-        report.quarantined.push(quarantine.copy_in(&*newest.file, &newest.link.path, &bytes)?);
+        report.quarantined.push(quarantine.copy_in(&*newest.file, &newest.link.path, bytes)?);
     }
     Ok(())
 }
