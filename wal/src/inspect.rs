@@ -11,9 +11,14 @@ use crate::offset::Offset;
 use crate::recovery::chain::{Link, resolve};
 use crate::recovery::newest::{Content, read};
 use crate::recovery::survey::survey;
+use crate::segment::Reason;
 use crate::stream_name::StreamName;
 
+mod others;
+pub mod verify;
 mod walk;
+
+pub use others::{Other, OtherKind, PoolReport, pool};
 
 /// What a stream's directory shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +36,8 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// What the segments take, reserved space included.
     pub disk_bytes: u64,
-    /// Names that mean nothing to the log.
-    pub strays: Vec<String>,
+    /// What else is in the directory.
+    pub others: Vec<Other>,
 }
 
 /// What one segment shows.
@@ -48,6 +53,12 @@ pub struct SegmentReport {
     pub bytes: u64,
     /// What can be said about it.
     pub state: SegmentState,
+    /// Why it was begun, where a header says so.
+    pub reason: Option<Reason>,
+    /// When it was begun, in milliseconds since 1970, where a header says so.
+    pub created_ms: Option<u64>,
+    /// Whether its file held another segment before.
+    pub recycled: bool,
 }
 
 /// The state of a segment.
@@ -59,8 +70,10 @@ pub enum SegmentState {
     Sealed,
     /// Followed by another one.
     Closed,
-    /// Its header cannot be read.
+    /// Its header cannot be read; its frames can.
     HeaderDamaged,
+    /// Neither its header nor a frame can be read.
+    Unreadable,
     /// It belongs to another stream or place.
     Foreign,
 }
@@ -89,23 +102,24 @@ pub fn streams(fs: &dyn Fs, dir: &Path) -> Result<Vec<StreamName>, Error> {
     Ok(dirs.filter_map(|entry| entry.name.parse().ok()).collect())
 }
 
-/// What the log of a stream shows. Reads all headers and the newest segment.
+/// What the log of a stream shows. Reads the headers of all segments, and what is not proven
+/// durable of the newest: however large the log is, not much.
 pub fn stream(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Report, Error> {
     let dir = dir.join(stream.as_str());
-    let (survey, chain, content) = retry_vanished(|| {
+    let (others, foreign, chain, content) = retry_vanished(|| {
         let mut survey = survey(fs, &dir, stream)?;
         let chain = resolve(fs, std::mem::take(&mut survey.segments))?;
         let newest = chain.links.last().map(|newest| newest.open(fs)).transpose()?;
         let content = newest.as_ref().map(read).transpose()?;
         drop(newest);
-        Ok((survey, chain, content))
+        let others = others::others(fs, &dir, &survey)?;
+        Ok((others, survey.foreign, chain, content))
     })?;
-    let (strays, foreign) = (survey.strays, survey.foreign);
     let mut segments: Vec<SegmentReport> =
         chain.links.iter().map(|link| describe(link, content.as_ref())).collect();
     let unreadable = chain.unreadable.iter().map(|segment| {
         let base = segment.id.base();
-        report(&segment.path, base..base, segment.bytes, SegmentState::HeaderDamaged)
+        report(&segment.path, base..base, segment.bytes, SegmentState::Unreadable)
     });
     segments.extend(unreadable);
     let misplaced = chain.misplaced.iter().map(|link| (&link.path, link.id, link.bytes));
@@ -123,7 +137,7 @@ pub fn stream(fs: &dyn Fs, dir: &Path, stream: &StreamName) -> Result<Report, Er
         log_id: chain.links.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id),
         disk_bytes: segments.iter().map(|segment| segment.bytes).sum(),
         segments,
-        strays,
+        others,
     })
 }
 
@@ -137,13 +151,21 @@ fn describe(link: &Link, newest: Option<&Content>) -> SegmentReport {
         (Some(_), None, Some(true)) => SegmentState::Sealed,
         (Some(_), None, Some(false) | None) => SegmentState::Active,
     };
-    report(&link.path, base..end, link.bytes, state)
+    let header = link.header.as_ref();
+    SegmentReport {
+        reason: header.map(|header| header.reason),
+        created_ms: header.map(|header| header.created_ms),
+        recycled: header.is_some_and(|header| header.recycled),
+        ..report(&link.path, base..end, link.bytes, state)
+    }
 }
 
 fn report(path: &Path, range: Range<Offset>, bytes: u64, state: SegmentState) -> SegmentReport {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let Range { start: base, end } = range;
-    SegmentReport { name: name.unwrap_or_default(), base, end, bytes, state }
+    let (reason, created_ms, recycled) = (None, None, false);
+    let name = name.unwrap_or_default();
+    SegmentReport { name, base, end, bytes, state, reason, created_ms, recycled }
 }
 
 /// What lies between `from` (the committed offset) and the end of the log. Reads the headers of the
@@ -177,60 +199,4 @@ fn retry_vanished<T>(mut look: impl FnMut() -> Result<T, Error>) -> Result<T, Er
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::tests::{SEGMENT, World, numbered};
-
-    #[test]
-    fn a_live_log_is_described_and_its_backlog_counted() {
-        let world = World::new(SEGMENT);
-        let (mut log, _) = world.open(0);
-        for round in 0..30 {
-            log.push(numbered(round * 100..(round + 1) * 100, 96), 1000 + round);
-            log.sync(1).unwrap();
-        }
-        let (fs, dir, name) = world.place();
-        assert_eq!(streams(fs, &dir).unwrap(), std::slice::from_ref(&name));
-        let report = stream(fs, &dir, &name).unwrap();
-        assert_eq!((report.oldest, report.next), (Offset::ZERO, Offset::new(3000)));
-        assert_eq!(report.proven, Offset::new(2900), "the last frame knew of those before it");
-        assert_eq!(report.log_id, Some(log.log_id()));
-        assert_eq!(report.segments.len(), log.segments());
-        assert_eq!(report.disk_bytes, log.disk_bytes());
-        let bounds: Vec<_> = report.segments.iter().map(|one| (one.base, one.end)).collect();
-        assert!(bounds.windows(2).all(|pair| pair[0].1 == pair[1].0), "{bounds:?}");
-        assert_eq!(report.segments.last().unwrap().state, SegmentState::Active);
-        for from in [0, 1, 150, 2999, 3000, 4000] {
-            let found = backlog(fs, &dir, &name, Offset::new(from)).unwrap();
-            let events = 3000_u64.saturating_sub(from);
-            let oldest_time_ms = (events > 0).then(|| 1000 + from / 100);
-            assert_eq!(found, Backlog { events, bytes: events * 96, oldest_time_ms }, "{from}");
-        }
-    }
-
-    #[test]
-    fn looking_at_nothing_finds_nothing() {
-        let world = World::new(SEGMENT);
-        let (fs, dir, name) = world.place();
-        assert_eq!(streams(fs, &dir.join("missing")).unwrap(), []);
-        assert!(stream(fs, &dir, &name).unwrap_err().is_not_found());
-    }
-
-    #[test]
-    fn damage_costs_the_backlog_only_what_is_damaged() {
-        let world = World::new(SEGMENT);
-        let (mut log, _) = world.open(0);
-        for round in 0..3 {
-            log.push(numbered(round * 10..(round + 1) * 10, 16), 1000 + round);
-            log.sync(1).unwrap();
-        }
-        // In the second of three frames of 48 + 10 * 20 bytes.
-        world.damage("00000000000000000000.seg", 4096 + 248 + 100, b"xx");
-        let (fs, dir, name) = world.place();
-        let found = backlog(fs, &dir, &name, Offset::ZERO).unwrap();
-        assert_eq!(found.events, 30, "the headers are whole, and are believed");
-        world.damage("00000000000000000000.seg", 4096 + 248 + 8, b"xx");
-        let found = backlog(fs, &dir, &name, Offset::ZERO).unwrap();
-        assert_eq!(found, Backlog { events: 20, bytes: 320, oldest_time_ms: Some(1000) });
-    }
-}
+mod tests;

@@ -82,6 +82,13 @@ impl LogId {
     }
 }
 
+/// In hexadecimal digits.
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// Why a segment was begun. Said for people; nothing is decided by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -13,6 +13,7 @@ use super::tests::Seeded;
 use super::*;
 use crate::events::{self, Flags};
 use crate::fs::sim::{Fault, Loss, SimFs};
+use crate::inspect::verify::{NextStart, Request, verify};
 use crate::tail::{Cause, Step, Tail};
 
 const SEGMENT: u64 = 16 * 1024;
@@ -81,6 +82,26 @@ struct Model {
     serial: u64,
 }
 
+/// What opening a log comes to: the next offset, what is written again, kept aside, left out, and
+/// whether the log has another name.
+type Outcome = (Offset, u64, u64, Option<Range<Offset>>, bool);
+
+/// What a look at the log says that opening it would do; nothing where there is none yet.
+fn foretell(fs: &dyn Fs, stream: &StreamName, committed: Offset) -> Option<Outcome> {
+    let request = Request { committed, durable: None };
+    let start = match verify(fs, Path::new("/streams"), stream, request, &mut |_| {}) {
+        Err(error) if error.is_not_found() => return None,
+        verified => verified.unwrap().next_start,
+    };
+    let NextStart { next, rewritten_events, unproven_bytes, gap, new_log_id, .. } = start;
+    Some((next, rewritten_events, unproven_bytes, gap, new_log_id))
+}
+
+fn said(recovery: &Recovery) -> Outcome {
+    let Recovery { next, rewritten_events, unproven_bytes, gap, new_log_id, .. } = recovery;
+    (*next, *rewritten_events, *unproven_bytes, gap.clone(), *new_log_id)
+}
+
 impl Model {
     fn new(seed: u64) -> Self {
         let disk = SimFs::new(seed);
@@ -113,9 +134,13 @@ impl Model {
         self.options.pool = Some(Arc::new(pool));
         let stream = "orders".parse().unwrap();
         let committed = Offset::new(self.committed);
+        let foretold = foretell(&*self.fs(), &stream, committed);
         let (log, recovery) =
             Log::open(&self.fs(), Path::new("/streams"), &stream, &self.options, committed, 1)
                 .unwrap();
+        if let Some(foretold) = foretold {
+            assert_eq!(foretold, said(&recovery), "whoever looks is told what happens");
+        }
         assert!(recovery.lost.is_empty(), "{recovery:?}");
         assert!(recovery.set_aside.is_empty(), "{recovery:?}");
         assert_eq!((log.next(), log.durable()), (recovery.next, recovery.next));

@@ -14,10 +14,10 @@ use crate::tail::{Cause, Step, Tail};
 
 /// Random numbers that are the same in every run.
 #[derive(Debug)]
-pub(super) struct Seeded(AtomicU64);
+pub(crate) struct Seeded(AtomicU64);
 
 impl Seeded {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 }

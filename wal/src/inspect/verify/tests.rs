@@ -1,0 +1,165 @@
+//! What a check says is what is so: every damaged frame is named, and nothing else.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::fs::sim::SimFs;
+use crate::log::tests::{SEGMENT, Seeded, World, numbered, offsets, write_tens};
+use crate::log::{Log, Options};
+
+/// Of a frame of ten events of 96 bytes.
+const FRAME: u64 = 48 + 10 * 100;
+
+fn position(frame: u64) -> u64 {
+    4096 + frame * FRAME
+}
+
+fn checked(world: &World, committed: u64, durable: Option<u64>) -> Verified {
+    let (fs, dir, stream) = world.place();
+    let (committed, durable) = (Offset::new(committed), durable.map(Offset::new));
+    let (mut told, request) = (0, Request { committed, durable });
+    let verified = verify(fs, &dir, &stream, request, &mut |bytes| told += bytes).unwrap();
+    assert_eq!(told, verified.bytes(), "a progress bar ends where it should");
+    verified
+}
+
+/// A closed log of several segments with a thousand events.
+fn closed(world: &World) -> Vec<SegmentCheck> {
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..100, 96);
+    log.close(1).unwrap();
+    let verified = checked(world, 0, None);
+    assert!(verified.is_clean() && verified.segments.len() > 1, "{verified:?}");
+    assert_eq!(verified.segments.iter().map(|segment| segment.events).sum::<u64>(), 1000);
+    assert_eq!(verified.next_start.action, Action::Keep);
+    verified.segments
+}
+
+#[test]
+fn a_log_that_is_being_written_is_clean_as_far_as_it_is_durable() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..30, 96);
+    // Half of a frame that is being written: nobody has promised it to anybody.
+    let newest = log.segments() - 1;
+    let (fs, dir, stream) = world.place();
+    let report = crate::inspect::stream(fs, &dir, &stream).unwrap();
+    let segment = &report.segments[newest];
+    let behind = 4096 + (segment.end.since(segment.base) / 10) * FRAME;
+    world.damage(&segment.name, behind, b"half of a frame");
+    assert!(checked(&world, 0, Some(300)).is_clean());
+    let stopped = checked(&world, 0, None);
+    assert_eq!(stopped.segments[newest].damage.len(), 1, "{stopped:?}");
+    assert_eq!(stopped.next_start.unproven_bytes, 15);
+    assert_eq!(stopped.lost(), []);
+}
+
+#[test]
+fn every_damaged_frame_is_named_with_what_it_costs() {
+    let world = World::new(SEGMENT);
+    let segments = closed(&world);
+    for segment in &segments {
+        for frame in 0..segment.events / 10 {
+            let (path, place) = (&segment.name, position(frame));
+            let before = world.read(path);
+            world.damage(path, place + 60, b"??");
+            let first = segment.base.get() + frame * 10;
+            for (committed, lost) in
+                [(0, first..first + 10), (first + 3, first + 3..first + 10), (1000, 0..0)]
+            {
+                let verified = checked(&world, committed, None);
+                assert!(!verified.is_clean());
+                let expected: Vec<_> =
+                    (!lost.is_empty()).then(|| offsets(lost)).into_iter().collect();
+                assert_eq!(verified.lost(), expected);
+                let damaged: Vec<_> = verified.segments.iter().flat_map(|s| &s.damage).collect();
+                let [damage] = damaged.as_slice() else { panic!("{damaged:?}") };
+                assert_eq!(damage.offsets, offsets(first..first + 10));
+                assert_eq!(damage.bytes, place..place + FRAME);
+                assert_eq!(verified.segments.iter().map(|s| s.events).sum::<u64>(), 990);
+            }
+            world.damage(path, 0, &before);
+        }
+    }
+    assert!(checked(&world, 0, None).is_clean());
+}
+
+#[test]
+fn a_file_that_was_cut_or_is_gone_shows_as_the_events_that_are_missing() {
+    let world = World::new(SEGMENT);
+    let segments = closed(&world);
+    let [first, second, ..] = segments.as_slice() else { panic!("{segments:?}") };
+    let (fs, dir, stream) = world.place();
+    let path = dir.join(stream.as_str()).join(&first.name);
+    let file = fs.open(&path, Access::ReadWrite).unwrap();
+    file.truncate(position(3) + 5).unwrap();
+    let verified = checked(&world, 0, None);
+    assert_eq!(verified.lost(), [Offset::new(30)..second.base]);
+    assert_eq!(verified.segments[0].damage[0].bytes, position(3)..position(3) + 5);
+    file.truncate(0).unwrap();
+    let verified = checked(&world, 0, None);
+    assert_eq!(verified.useless, std::slice::from_ref(&first.name));
+    assert!(!verified.is_clean());
+    fs.remove(&path).unwrap();
+    // Who trims removes the oldest, so this cannot be told from a log that was trimmed.
+    assert!(checked(&world, second.base.get(), None).is_clean());
+}
+
+#[test]
+fn a_damaged_header_costs_no_event() {
+    let world = World::new(SEGMENT);
+    let segments = closed(&world);
+    world.damage(&segments[0].name, 20, b"damage");
+    let verified = checked(&world, 0, None);
+    assert!(!verified.is_clean() && !verified.segments[0].header);
+    assert_eq!(verified.segments.iter().map(|segment| segment.events).sum::<u64>(), 1000);
+    assert_eq!(verified.lost(), []);
+}
+
+#[test]
+fn frames_of_a_failed_write_are_no_damage() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..5, 96);
+    log.close(1).unwrap();
+    // As if the last frame had been written again: the next segment begins before it.
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 5..8, 96);
+    drop(log);
+    let before = checked(&world, 0, None);
+    assert!(before.is_clean());
+    assert_eq!(before.next_start.rewritten_events, 10, "the last frame is proven by none");
+    world.open(0);
+    let verified = checked(&world, 0, None);
+    assert!(verified.is_clean(), "{verified:?}");
+    let superseded: u64 = verified.segments.iter().map(|segment| segment.superseded).sum();
+    assert_eq!(superseded, 1, "it stands in two segments now");
+}
+
+#[test]
+fn a_log_in_a_simulated_disk_is_read_and_nothing_else() {
+    let disk = SimFs::new(1);
+    let dir = Path::new("/streams");
+    disk.create_dir(dir).unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let entropy = Arc::new(Seeded::new(1));
+    let options = Options { segment_bytes: SEGMENT, entropy, pool: None };
+    let stream: StreamName = "orders".parse().unwrap();
+    let (mut log, _) = Log::open(&fs, dir, &stream, &options, Offset::ZERO, 1).unwrap();
+    for round in 0..100 {
+        log.push(numbered(round * 10..(round + 1) * 10, 96), 1);
+        log.sync(1).unwrap();
+    }
+    drop(log);
+    disk.record_trace();
+    let request = Request { committed: Offset::ZERO, durable: None };
+    assert!(verify(&*fs, dir, &stream, request, &mut |_| {}).unwrap().is_clean());
+    let looked = crate::inspect::stream(&*fs, dir, &stream).unwrap();
+    assert!(looked.segments.len() > 1);
+    crate::inspect::pool(&*fs, Path::new("/pool"), true, &mut |_| {}).unwrap();
+    let trace = disk.trace();
+    assert!(trace.len() > 10 && trace.iter().all(|one| !one.kind.changes_the_disk()));
+}
