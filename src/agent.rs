@@ -26,8 +26,8 @@ pub mod pipeline;
 pub mod pulse;
 mod streams;
 
-pub use pipeline::streams_dir;
 use pipeline::{Ground, Pipeline};
+pub use pipeline::{pool_dir, streams_dir};
 use pulse::Pulse;
 
 /// A running agent.

@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command.run() {
-        Ok(()) => ExitCode::from(EXIT_OK),
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::error(&error);
             ExitCode::from(EXIT_FAILURE)
@@ -87,17 +87,19 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
-    fn run(self) -> anyhow::Result<()> {
-        match self {
+    /// Runs the command, and returns the exit code where it could do what was asked.
+    fn run(self) -> anyhow::Result<u8> {
+        let done = match self {
             Self::Run(args) => run::run(&args),
             Self::Send(args) => send::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Status(args) => status::run(&args),
-            Self::Wal(command) => wal::run(&command),
             Self::Completions(args) => completions::run(&args, Cli::command()),
             Self::Manual(args) => manual::run(&args, Cli::command()),
-        }
+            Self::Wal(command) => return wal::run(&command),
+        };
+        done.map(|()| EXIT_OK)
     }
 }
 

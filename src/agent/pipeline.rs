@@ -180,6 +180,11 @@ pub fn streams_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("streams")
 }
 
+/// Where trimmed segments wait to be written again.
+pub fn pool_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("pool")
+}
+
 /// The directory of the logs, and the names that lead to it, durable.
 fn make_streams_dir(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<()> {
     let streams = streams_dir(data_dir);
@@ -228,7 +233,7 @@ fn start_journal(
         let known = confirmed.entry(key.stream.clone()).or_default();
         *known = (*known).max(Offset::new(progress.end()));
     }
-    let pool_dir = config.data_dir.join("pool");
+    let pool_dir = pool_dir(&config.data_dir);
     let pool = Pool::open(fs.clone(), pool_dir, config.wal.pool_bytes_max, POOL_AGE_MAX);
     let pool = pool.inspect_err(|error| {
         tracing::warn!(%error, "no segments are recycled until the next start; syncs cost more");

@@ -45,6 +45,14 @@ pub(super) fn error(error: &anyhow::Error) {
     let _unseen = writeln!(io::stderr().lock(), "{label} {error:#}").is_err();
 }
 
+/// Says something on standard error that whoever reads standard output should know.
+pub(super) fn note(text: &str) {
+    let label =
+        if has_colors(&io::stderr()) { Style::Warning.paint("note:") } else { "note:".into() };
+    // There is nobody left to tell where this fails.
+    let _unseen = writeln!(io::stderr().lock(), "{label} {text}").is_err();
+}
+
 /// Whether standard output may be coloured.
 pub(super) fn colors() -> bool {
     has_colors(&io::stdout())

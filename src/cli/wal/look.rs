@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use serde::Serialize;
 use standpipe_wal::fs::real::RealFs;
 use standpipe_wal::inspect::{self, SegmentState};
-use standpipe_wal::{Offset, StreamName, lock};
+use standpipe_wal::{Offset, StreamName};
 
+use super::seen::Seen;
 use super::stat::Stat;
 use crate::admin::snapshot::age_seconds;
-use crate::admin::{Snapshot, StreamSnapshot, client};
+use crate::admin::{Snapshot, StreamSnapshot};
 use crate::agent::streams_dir;
 use crate::cli::run::local;
 use crate::config::Config;
@@ -72,33 +73,12 @@ pub(in crate::cli) struct Sight {
 
 /// Asks the agent, or else reads its files.
 pub(in crate::cli) fn look(place: &Place) -> anyhow::Result<Sight> {
-    let dir = &place.data_dir;
-    anyhow::ensure!(
-        dir.is_dir(),
-        "there is no data directory {}: no agent has run with it, or it is another one",
-        dir.display()
-    );
-    let mut notes = Vec::new();
-    match client::ask(&place.admin) {
-        Ok(Some(snapshot)) => {
-            let streams = snapshot.streams.iter().map(of_snapshot).collect();
-            return Ok(Sight {
-                agent: Agent::Running,
-                pid: Some(snapshot.pid),
-                notes,
-                streams,
-                snapshot: Some(Box::new(snapshot)),
-            });
-        }
-        Ok(None) => {}
-        Err(error) => notes.push(format!("{error:#}")),
-    }
-    let holder =
-        lock::holder(dir).with_context(|| format!("look at the lock of {}", dir.display()))?;
-    let agent = if holder.is_some() { Agent::Starting } else { Agent::Stopped };
-    let streams = read(dir, agent, &mut notes)?;
-    let pid = holder.and_then(|holder| holder.pid);
-    Ok(Sight { agent, pid, notes, streams, snapshot: None })
+    let Seen { agent, pid, snapshot, mut notes } = Seen::at(place)?;
+    let streams = match &snapshot {
+        Some(snapshot) => snapshot.streams.iter().map(of_snapshot).collect(),
+        None => read(&place.data_dir, agent, &mut notes)?,
+    };
+    Ok(Sight { agent, pid, notes, streams, snapshot })
 }
 
 fn of_snapshot(snapshot: &StreamSnapshot) -> Stat {
@@ -133,7 +113,7 @@ fn read(data_dir: &Path, agent: Agent, notes: &mut Vec<String>) -> anyhow::Resul
 }
 
 /// The committed offset of each stream: the one of its slowest sink, as for trimming.
-fn committed(data_dir: &Path, notes: &mut Vec<String>) -> BTreeMap<StreamName, u64> {
+pub(super) fn committed(data_dir: &Path, notes: &mut Vec<String>) -> BTreeMap<StreamName, u64> {
     let mut committed = BTreeMap::new();
     match peek(data_dir) {
         Ok(progress) => {
@@ -166,6 +146,7 @@ fn of_files(
     };
     let damaged = report.segments.iter().find_map(|segment| match segment.state {
         SegmentState::HeaderDamaged => Some(format!("{}: its header is damaged", segment.name)),
+        SegmentState::Unreadable => Some(format!("{}: nothing in it can be read", segment.name)),
         SegmentState::Foreign => Some(format!("{}: it belongs elsewhere", segment.name)),
         SegmentState::Active | SegmentState::Sealed | SegmentState::Closed => None,
     });

@@ -7,6 +7,7 @@ use super::super::place::PlaceArgs;
 use super::super::table::{Align, Cell, Table};
 use super::super::{EXIT_CODES, human};
 use super::look::{self, Agent, Place, Sight};
+use super::seen::{heading, no_such_stream};
 
 /// Show each stream's offsets, backlog and state
 ///
@@ -76,29 +77,14 @@ fn keep_one(sight: &mut Sight, name: &str) -> anyhow::Result<()> {
     sight.streams.retain(|stat| stat.stream == name);
     anyhow::ensure!(
         !sight.streams.is_empty(),
-        "there is no stream {name:?}; {}",
-        if known.is_empty() {
-            "there are none yet".to_owned()
-        } else {
-            format!("there are {}", known.join(", "))
-        }
+        no_such_stream(name, known.iter().map(String::as_str))
     );
     Ok(())
 }
 
 /// The table, headed by what was seen.
 fn render(sight: &Sight, place: &Place, colors: bool) -> String {
-    let dir = place.data_dir.display();
-    let process = sight.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-    let heading = match sight.agent {
-        Agent::Running => format!("agent running{process}, data in {dir}\n"),
-        Agent::Starting => format!(
-            "agent starting or stopping{process}: it does not answer yet; read from the log in {dir}\n"
-        ),
-        Agent::Stopped => format!("agent stopped; read from the log in {dir}\n"),
-    };
-    let notes = sight.notes.iter().map(|note| format!("note: {note}\n"));
-    let heading = notes.fold(heading, |heading, note| heading + &note);
+    let heading = heading(sight.agent, sight.pid, &sight.notes, place);
     if sight.streams.is_empty() {
         return format!("{heading}no streams yet\n");
     }
