@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use standpipe_wal::{Events, Offset, StreamName};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::{StreamConfig, WhenFull};
+use crate::journal::quota::Landing;
 use crate::journal::{Append, Journal, Message, Room, Stream, TooManyStreams};
 
 #[cfg(test)]
@@ -165,11 +167,13 @@ impl Intake {
         self.wait_until_writable(stream, answered).await?;
         self.wait_for_disk(stream, bytes as u64).await?;
         let stream_room = take(&stream.room, bytes, stream.room_bytes).await?;
+        // Made first, so that it is dropped last wherever this ends.
+        let landing = Landing::new(self.0.journal.quota());
         let total_room = take(&self.0.memory, bytes, self.0.memory_max).await?;
         let Ok(slot) = stream.owner.clone().reserve_owned().await else {
             return Err(Refusal::Stopping);
         };
-        let room = Room { _total: total_room, _stream: stream_room };
+        let room = Room { _total: total_room, _stream: stream_room, _landing: landing };
         Ok(Permit { stream: stream.clone(), slot, room })
     }
 
@@ -186,7 +190,13 @@ impl Intake {
     }
 
     async fn wait_for_disk(&self, stream: &Stream, bytes: u64) -> Result<(), Refusal> {
-        let Some(what) = self.full(stream, bytes) else { return Ok(()) };
+        let Some(what) = self.full(stream, bytes) else {
+            if stream.is_full.load(Ordering::Relaxed) {
+                leave_full(stream);
+            }
+            return Ok(());
+        };
+        stream.is_full.store(true, Ordering::Relaxed);
         let reason = format!("{what} is reached");
         if stream.status.log.enter("full", &reason).is_some() {
             tracing::warn!(stream = %stream.name, limit = what, "the log is full");
@@ -195,18 +205,10 @@ impl Intake {
             return Err(Refusal::Full { what });
         }
         let mut relief = self.0.journal.quota().relief();
-        // The receiver knows the present count: a relief between the look and the wait is seen.
         while self.full(stream, bytes).is_some() {
-            if relief.changed().await.is_err() {
-                return Err(Refusal::Stopping);
-            }
+            relief.changed().await;
         }
-        if stream.status.log.state().state == "full"
-            && let Some(left) = stream.status.log.enter("ok", "")
-        {
-            let lasted = left.since.elapsed().unwrap_or_default().as_secs();
-            tracing::info!(stream = %stream.name, seconds = lasted, "the log has room again");
-        }
+        leave_full(stream);
         Ok(())
     }
 
@@ -219,6 +221,17 @@ impl Intake {
         let inner = &*self.0;
         let in_flight = (inner.memory_max - inner.memory.available_permits()) as u64;
         inner.journal.quota().full(in_flight, bytes)
+    }
+}
+
+/// There is room again, and the state says so.
+fn leave_full(stream: &Stream) {
+    stream.is_full.store(false, Ordering::Relaxed);
+    if stream.status.log.state().state == "full"
+        && let Some(left) = stream.status.log.enter("ok", "")
+    {
+        let lasted = left.since.elapsed().unwrap_or_default().as_secs();
+        tracing::info!(stream = %stream.name, seconds = lasted, "the log has room again");
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct Stream {
     /// Why nothing can be written at the moment; `None` while all is well.
     pub(crate) closed: watch::Sender<Option<Arc<str>>>,
     pub(crate) durable: watch::Sender<Durable>,
+    /// Whether the intake found no room for its events last.
+    pub(crate) is_full: AtomicBool,
     /// Bytes of this stream that were accepted and are not durable yet.
     pub(crate) room: Arc<tokio::sync::Semaphore>,
     /// What `room` holds when all of it is free.
@@ -246,6 +249,7 @@ impl Journal {
             owner: self.owner_of(name),
             closed: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
+            is_full: AtomicBool::new(false),
             room: Arc::new(tokio::sync::Semaphore::new(self.stream_memory_max)),
             room_bytes: self.stream_memory_max,
         });

@@ -6,6 +6,7 @@ use standpipe_wal::{Events, Offset};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Stream;
+use super::quota::Landing;
 use crate::intake::Answer;
 
 /// Events on their way to the disk, with the room that they take until they are durable.
@@ -22,6 +23,8 @@ pub(crate) struct Append {
 pub(crate) struct Room {
     pub(crate) _total: OwnedSemaphorePermit,
     pub(crate) _stream: OwnedSemaphorePermit,
+    /// Fields are dropped in this order: it tells of what the others have given back.
+    pub(crate) _landing: Landing,
 }
 
 #[derive(Debug)]

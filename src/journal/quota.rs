@@ -1,6 +1,11 @@
 //! What the log may take on disk, over all streams, and what must stay free.
+//!
+//! Who finds no room waits for relief and looks again: [`Quota::relief`] first, then the look, then the
+//! wait. Whatever makes room changes a number first and tells of it after, so that either the look
+//! sees the number or the wait sees the telling.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -15,6 +20,8 @@ pub struct Quota {
     free: AtomicU64,
     /// Counts the times that there became more room: waiters look again after each.
     relief: watch::Sender<u64>,
+    /// How many wait for it.
+    waiting: AtomicUsize,
 }
 
 impl Quota {
@@ -26,6 +33,7 @@ impl Quota {
             used: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             relief: watch::Sender::new(0),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -81,13 +89,64 @@ impl Quota {
         }
     }
 
-    /// Changes whenever there is more room than before.
-    pub(crate) fn relief(&self) -> watch::Receiver<u64> {
-        self.relief.subscribe()
+    /// Changes whenever there is more room than before, from here on.
+    pub(crate) fn relief(&self) -> Relief<'_> {
+        let changes = self.relief.subscribe();
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Relief { quota: self, changes }
     }
 
-    pub(crate) fn relieve(&self) {
+    fn relieve(&self) {
         self.relief.send_modify(|times| *times += 1);
+    }
+
+    /// Memory of events that were in flight was given back: that is room as well.
+    ///
+    /// This happens with every run of events, so it tells only where somebody waits. It adds nothing
+    /// to the number of those, in order to be before or after each who adds himself: before, and he
+    /// sees the memory that is free; after, and he is told.
+    fn landed(&self) {
+        if self.waiting.fetch_add(0, Ordering::AcqRel) > 0 {
+            self.relieve();
+        }
+    }
+}
+
+/// Who waits for room.
+#[derive(Debug)]
+pub(crate) struct Relief<'a> {
+    quota: &'a Quota,
+    changes: watch::Receiver<u64>,
+}
+
+impl Relief<'_> {
+    /// Returns once there was more room than at the last look.
+    pub(crate) async fn changed(&mut self) {
+        // The quota holds the sender, and this holds the quota.
+        let _here = self.changes.changed().await.is_ok();
+    }
+}
+
+impl Drop for Relief<'_> {
+    fn drop(&mut self) {
+        self.quota.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Tells the quota, when it is dropped, that what was in flight is so no more. To be dropped after the
+/// memory that it speaks of.
+#[derive(Debug)]
+pub(crate) struct Landing(Arc<Quota>);
+
+impl Landing {
+    pub(crate) fn new(quota: &Arc<Quota>) -> Self {
+        Self(Arc::clone(quota))
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.0.landed();
     }
 }
 
@@ -115,8 +174,20 @@ mod tests {
         let relief = quota.relief();
         quota.report(0, 60);
         quota.report_free(5);
-        assert!(!relief.has_changed().unwrap());
+        assert!(!relief.changes.has_changed().unwrap());
         quota.report_free(50);
-        assert!(relief.has_changed().unwrap());
+        assert!(relief.changes.has_changed().unwrap());
+    }
+
+    #[test]
+    fn what_has_landed_is_told_to_who_waits_and_to_nobody_else() {
+        let quota = Arc::new(Quota::new(100, 10));
+        drop(Landing::new(&quota));
+        let relief = quota.relief();
+        assert!(!relief.changes.has_changed().unwrap());
+        drop(Landing::new(&quota));
+        assert!(relief.changes.has_changed().unwrap());
+        drop(relief);
+        assert_eq!(quota.waiting.load(Ordering::Relaxed), 0);
     }
 }
