@@ -230,7 +230,7 @@ impl Owner {
 
     /// Notes when a stream wants attention next.
     fn look_after(&mut self, id: u32) {
-        let wants = self.slots.get(&id).and_then(Slot::wants_care_at);
+        let wants = self.slots.get_mut(&id).and_then(Slot::wants_care_at);
         self.care_at = [self.care_at, wants].into_iter().flatten().min();
     }
 
@@ -242,7 +242,7 @@ impl Owner {
                 slot.report(&self.shared.quota);
             }
         }
-        self.care_at = self.slots.values().filter_map(Slot::wants_care_at).min();
+        self.care_at = self.slots.values_mut().filter_map(Slot::wants_care_at).min();
         self.look_after_pool(Duration::ZERO);
     }
 

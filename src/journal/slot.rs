@@ -125,7 +125,6 @@ impl Slot {
                     answer: append.answer,
                     room: append.room,
                 });
-                self.idle_since = None;
             }
             _ => self.keep_or_refuse(append),
         }
@@ -259,9 +258,6 @@ impl Slot {
         } else if let Some((_, newest)) = self.retained.back_mut() {
             *newest = self.committed;
         }
-        if self.log.as_ref().is_some_and(|log| self.committed >= log.next()) {
-            self.idle_since.get_or_insert_with(Instant::now);
-        }
     }
 
     fn trim(&mut self, committed: Offset, now_ms: u64) {
@@ -302,10 +298,18 @@ impl Slot {
     }
 
     /// When this stream wants [`Slot::care`] without a message.
-    pub(super) fn wants_care_at(&self) -> Option<Instant> {
+    pub(super) fn wants_care_at(&mut self) -> Option<Instant> {
+        self.note_idle();
         let retained = self.retained.front().map(|(at, _)| *at + self.retain());
         let idle = self.idle_since.filter(|_| self.has_idle_bytes()).map(|at| at + IDLE_ROLL_AFTER);
         [self.retry_at, retained, idle].into_iter().flatten().min()
+    }
+
+    /// Keeps track of since when there is nothing left to deliver. Asked for after whatever happens
+    /// to the stream: not only a commit makes it so, but also events that were refused after all.
+    fn note_idle(&mut self) {
+        let is_idle = self.log.as_ref().is_some_and(|log| self.committed >= log.next());
+        self.idle_since = is_idle.then(|| self.idle_since.unwrap_or_else(Instant::now));
     }
 
     fn retain(&self) -> Duration {
