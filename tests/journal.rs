@@ -25,6 +25,9 @@ use standpipe_wal::log::Entropy;
 use standpipe_wal::{Events, Flags, Offset, Options, Pool, Step, StreamName, Tail};
 use tokio::sync::{mpsc, oneshot};
 
+#[path = "journal/full.rs"]
+mod full;
+
 const MEMORY: usize = 8 << 20;
 
 /// What must stay free of the disk.

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) power_cuts: bool,
     pub(crate) small_disk: bool,
     pub(crate) stops: bool,
+    /// Whether the agent has to come to rest by itself before it ends.
+    pub(crate) rests: bool,
 }
 
 impl Plan {
@@ -60,6 +62,7 @@ impl Plan {
             power_cuts: chance.one_in(2),
             small_disk: chance.one_in(3),
             stops: chance.one_in(3),
+            rests: chance.one_in(3),
         }
     }
 }
@@ -70,7 +73,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// An agent that has come up, and its clients.
 pub(crate) struct Living {
     pub(crate) pipeline: Pipeline,
-    pub(crate) calendar: Arc<Calendar>,
+    calendar: Arc<Calendar>,
+    status: Arc<AgentStatus>,
     /// Absent once they have ended.
     clients: Option<JoinHandle<()>>,
     enough: Arc<AtomicBool>,
@@ -88,7 +92,8 @@ impl Living {
         let sink = MoodySink { destination, fs: fs.clone(), ledger, trace };
         config.sinks.insert(SINK.into(), Arc::new(sink));
         let ground = Ground { fs: Arc::new(fs), store: Box::new(store), world };
-        let started = Pipeline::start(Arc::new(config), ground, Arc::<AgentStatus>::default());
+        let status = Arc::<AgentStatus>::default();
+        let started = Pipeline::start(Arc::new(config), ground, status.clone());
         let mut pipeline = match started.await {
             Ok(pipeline) => pipeline,
             Err(error) => {
@@ -112,7 +117,7 @@ impl Living {
             run.trace.line(&format!("cannot start: {error:#}"));
             return None;
         }
-        Some(Self { pipeline, calendar, clients: Some(clients), enough })
+        Some(Self { pipeline, calendar, status, clients: Some(clients), enough })
     }
 
     /// Tells the clients that it is enough, and waits for them; false where they do not end, and are
@@ -132,6 +137,53 @@ impl Living {
     pub(crate) fn report_free(&self, disk: &SimFs, limit: Option<u64>) {
         let free = limit.map_or(u64::MAX, |limit| limit.saturating_sub(disk.used_bytes()));
         self.pipeline.journal().quota().report_free(free);
+    }
+
+    /// Nothing goes wrong any more: clients come to an end, everything is delivered, and each log
+    /// shrinks to one empty segment, without a restart.
+    pub(crate) async fn rest(&mut self, run: &Run) {
+        run.trace.line("rest");
+        self.report_free(&run.fs, None);
+        if !self.finish_clients(PATIENCE).await {
+            run.ledger.books().violated("liveness", "clients wait for ever");
+        }
+        run.trace.line("clients have ended");
+        let until = Instant::now() + PATIENCE;
+        while let Some(unsettled) = self.unsettled() {
+            if Instant::now() > until {
+                run.ledger.books().violated("liveness", &unsettled);
+                break;
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
+        run.trace.line("settled");
+    }
+
+    /// A part that is not at rest: something is not delivered, a log is larger than a header, or a
+    /// state says that something is wrong.
+    fn unsettled(&self) -> Option<String> {
+        let offsets = self.status.offsets.state().state;
+        if !["ok", "restarted"].contains(&offsets.as_str()) {
+            return Some(format!("the store of offsets is {offsets}"));
+        }
+        self.pipeline.journal().streams().iter().find_map(|stream| {
+            let status = stream.status();
+            let (next, committed) = (status.next.value(), status.committed.value());
+            let (segments, oldest) = (status.segments.value(), status.oldest.value());
+            let (log, upload) = (status.log.state().state, status.upload.state().state);
+            let at_rest = next == committed
+                && segments <= 1
+                && oldest == next
+                && log != "failing"
+                && upload == "ok";
+            (!at_rest).then(|| {
+                format!(
+                    "{}: next {next}, committed {committed}, {segments} segments from \
+                     {oldest} on, log {log}, upload {upload}",
+                    stream.name(),
+                )
+            })
+        })
     }
 
     /// Ends in order.
@@ -169,13 +221,17 @@ pub(crate) fn check_counts(journal: &Journal, run: &Run, stopped: bool) {
 /// Lets things happen until the life is over, one way or the other.
 pub(crate) async fn live(run: &mut Run, plan: Plan, chance: &mut Chance) -> End {
     plan_start_faults(run, plan, chance);
-    let Some(living) = Living::start(run, chance).await else { return End::NotStarted };
+    let Some(mut living) = Living::start(run, chance).await else { return End::NotStarted };
     let until = Instant::now() + Duration::from_secs(plan.seconds);
     let mut limit = None;
     while Instant::now() < until && !run.fs.is_off() {
         sleep(Duration::from_millis(chance.between(20, 600))).await;
         happen(run, &living, plan, &mut limit, chance);
         living.report_free(&run.fs, limit);
+    }
+    if plan.rests && !run.fs.is_off() {
+        run.calm();
+        living.rest(run).await;
     }
     run.calendar_ms = living.calendar.shows_ms();
     check_counts(living.pipeline.journal(), run, false);
