@@ -1,4 +1,4 @@
-//! The figures of the README, measured: `cargo bench --bench figures -- [f1|f2|f3|f4|f6|f8|all]`.
+//! The figures of the README, measured: `cargo bench --bench figures -- [f1|f2|f3|f4|f6|f7|f8|all]`.
 //!
 //! Each figure runs the real agent as a process of its own, makes its load here, and prints the
 //! ratio to a raw ceiling that is measured in the same run. Nothing here judges: it prints.
@@ -24,10 +24,20 @@ mod delivery;
 mod ingest;
 #[path = "figures/latency.rs"]
 mod latency;
+#[path = "figures/packing.rs"]
+mod packing;
+#[path = "figures/rates.rs"]
+mod rates;
+#[path = "figures/receiver.rs"]
+mod receiver;
 #[path = "figures/report.rs"]
 mod report;
 #[path = "figures/restart.rs"]
 mod restart;
+
+#[path = "../tests/support/stream.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod stream;
 
 use std::path::PathBuf;
 
@@ -36,7 +46,7 @@ use clap::Parser;
 /// Measures the figures and prints them.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Which figures: f1 (with f2), f3, f4, f6 (with f8); all of them unless named.
+    /// Which figures: f1 (with f2), f3, f4, f6 (with f8), f7; all of them unless named.
     figures: Vec<String>,
     /// Where the agent's log and the ceiling's files go: the disk to measure.
     #[arg(long, default_value = "target/figures")]
@@ -56,6 +66,9 @@ struct Options {
     /// Streams that the connections of F1 and F3 write to.
     #[arg(long, default_value_t = 4)]
     streams: usize,
+    /// Events to deliver for F7, in millions.
+    #[arg(long, default_value_t = 4)]
+    packed_millions: u64,
     /// Runs of each figure.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -88,6 +101,12 @@ fn main() {
         if wanted("f6") || wanted("f8") {
             restart::measure(&dir, options.backlog_gib, run, &mut report);
         }
+        if wanted("f7") {
+            packing::measure(&dir, options.packed_millions, run, &mut report);
+        }
+    }
+    if wanted("f7") {
+        rates::print();
     }
     report.print();
 }

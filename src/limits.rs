@@ -299,6 +299,9 @@ pub const GZIP_LEVEL: u32 = 3;
 /// less than this: each time costs some bytes and a little of the compression.
 pub const GZIP_FLUSH_BYTES_MIN: usize = 8 * 1024;
 
+/// What a compressor is given at once, if it is not one large event.
+pub const GZIP_STAGE_BYTES: usize = 16 * 1024;
+
 /// What a compressor takes while a call is built.
 pub const GZIP_MEMORY_BYTES: usize = 512 * 1024;
 

@@ -25,6 +25,8 @@ mod form;
 mod limits;
 #[path = "delivery/memory.rs"]
 mod memory;
+#[path = "delivery/rates.rs"]
+mod rates;
 #[path = "delivery/refusals.rs"]
 mod refusals;
 #[path = "delivery/request.rs"]

@@ -72,9 +72,9 @@ unix = "{shown}/admin.sock"
         self.began
     }
 
-    /// Where its log is.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.dir.join("data")
+    /// Where the log of an agent below `dir` is.
+    pub(crate) fn data(dir: &Path) -> PathBuf {
+        dir.join("agent").join("data")
     }
 
     /// Connects to an agent that may not listen yet.

@@ -17,7 +17,7 @@ pub(crate) fn block(stream: usize, lines: usize) -> Vec<u8> {
     let mut block = Vec::with_capacity(lines * (EVENT_BYTES + 16));
     for line in 0..lines {
         write!(block, "figures-{stream} {{\"n\":{line:08},\"pad\":\"").unwrap();
-        block.extend((0..EVENT_BYTES - 24).map(|i| b'a' + ((i * 7 + line) % 26) as u8));
+        block.extend((0..EVENT_BYTES - 23).map(|i| b'a' + ((i * 7 + line) % 26) as u8));
         block.extend_from_slice(b"\"}\n");
     }
     block

@@ -4,15 +4,13 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
 
 use crate::agent::Agent;
-use crate::delivery::serve;
 use crate::ingest::EVENT_BYTES;
+use crate::receiver::Receiver;
 use crate::report::Report;
 
 /// Lines of one stream in each block that is written to the socket.
@@ -25,28 +23,28 @@ pub(crate) fn measure(dir: &Path, gib: u64, run: usize, report: &mut Report) {
         for cold in [false, true] {
             let cache = if cold { "cold" } else { "warm" };
             println!("F6/F8 run {run}: {gib} GiB in {streams} streams, {cache} page cache");
-            let sent = leave_backlog(dir, gib, streams, cold);
+            let mut block = Vec::new();
+            (0..streams).for_each(|stream| block.extend(crate::ingest::block(stream, LINES)));
+            let events = (gib << 30) / EVENT_BYTES as u64;
+            let sent = leave_backlog(dir, &block, (LINES * streams) as u64, events);
+            if cold {
+                forget(&Agent::data(dir));
+            }
             restart(dir, sent, streams, &format!("{streams} streams, {cache}"), report);
         }
     }
 }
 
-/// Fills the log of an agent that delivers nothing, and kills it.
-fn leave_backlog(dir: &Path, gib: u64, streams: usize, cold: bool) -> u64 {
+/// Fills the log of an agent that delivers nothing with at least so many events, and kills it. They
+/// come in blocks of so many lines. Returns how many there are.
+pub(crate) fn leave_backlog(dir: &Path, block: &[u8], lines: u64, events: u64) -> u64 {
     let agent = Agent::start(dir, "http://127.0.0.1:9", "paused = true");
-    let events = (gib << 30) / EVENT_BYTES as u64;
-    let rounds = events.div_ceil((LINES * streams) as u64);
-    let mut blocks = Vec::new();
-    (0..streams).for_each(|stream| blocks.extend(crate::ingest::block(stream, LINES)));
+    let rounds = events.div_ceil(lines);
     let mut socket = agent.connect();
-    (0..rounds).for_each(|_| socket.write_all(&blocks).unwrap());
-    let sent = rounds * (LINES * streams) as u64;
+    (0..rounds).for_each(|_| socket.write_all(block).unwrap());
+    let sent = rounds * lines;
     agent.wait_for("durable", |durable| durable >= sent);
-    let data = agent.data();
     agent.crash();
-    if cold {
-        forget(&data);
-    }
     sent
 }
 
@@ -64,10 +62,9 @@ fn forget(dir: &Path) {
 }
 
 fn restart(dir: &Path, sent: u64, streams: usize, how: &str, report: &mut Report) {
-    let events = Arc::new(AtomicU64::new(0));
-    let endpoint = serve(events.clone());
+    let receiver = Receiver::start();
     let stream_default = "aggregate = \"lines\"\nlinger = \"500ms\"";
-    let agent = Agent::launch(dir, &endpoint, stream_default);
+    let agent = Agent::launch(dir, receiver.url(), stream_default);
     let mut first: Vec<_> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..streams)
             .map(|stream| {
@@ -84,15 +81,15 @@ fn restart(dir: &Path, sent: u64, streams: usize, how: &str, report: &mut Report
     report.add(&format!("F6 first ACK, slowest stream ({how})"), "ms", first[first.len() - 1]);
     let all = sent + streams as u64;
     let from = Instant::now();
-    let counted = events.load(Ordering::Relaxed);
+    let counted = receiver.taken().events;
     agent.wait_for("committed", |committed| committed >= all);
     let seconds = from.elapsed().as_secs_f64();
-    let drained = events.load(Ordering::Relaxed) - counted;
+    let drained = receiver.taken().events - counted;
     report.add(&format!("F6 peak resident size ({how})"), "MiB", agent.peak_mib());
     report.add(&format!("F8 drain ({how})"), "million events/s", drained as f64 / seconds / 1e6);
     let megabytes = drained as f64 * EVENT_BYTES as f64 / 1e6;
     report.add(&format!("F8 drain, bytes ({how})"), "MB/s", megabytes / seconds);
-    let counted = events.load(Ordering::Relaxed) as f64 / all as f64;
+    let counted = receiver.taken().events as f64 / all as f64;
     report.add(&format!("F8 events counted / sent ({how})"), "×", counted);
 }
 

@@ -2,7 +2,7 @@
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use crate::limits::{GZIP_FLUSH_BYTES_MIN, GZIP_LEVEL};
+use crate::limits::{GZIP_FLUSH_BYTES_MIN, GZIP_LEVEL, GZIP_STAGE_BYTES};
 
 /// A header and a trailer, the end of the last block, and the bits that a flush leaves: more than a
 /// member takes beside its data.
@@ -17,6 +17,9 @@ const AROUND_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Member {
     compress: Compress,
+    /// Data that waits for more: a compressor that is called for each small event takes half as long
+    /// again.
+    staged: Vec<u8>,
     /// Where the output ended when all that was taken had been written.
     written_to: usize,
     /// Bytes taken since then.
@@ -26,7 +29,8 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new() -> Self {
         let compress = Compress::new_gzip(Compression::new(GZIP_LEVEL), 15);
-        Self { compress, written_to: 0, unwritten: 0 }
+        let staged = Vec::with_capacity(GZIP_STAGE_BYTES);
+        Self { compress, staged, written_to: 0, unwritten: 0 }
     }
 
     /// What a member of so much data is at most.
@@ -47,7 +51,7 @@ impl Member {
         if self.unwritten < GZIP_FLUSH_BYTES_MIN {
             return false;
         }
-        self.run(&[], FlushCompress::Sync, out);
+        self.run_staged(FlushCompress::Sync, out);
         self.all_written(out);
         self.end_with(more) <= end_max
     }
@@ -64,17 +68,29 @@ impl Member {
 
     /// Takes data.
     pub(super) fn write(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        if !data.is_empty() {
+        if self.staged.len() + data.len() > GZIP_STAGE_BYTES {
+            self.run_staged(FlushCompress::None, out);
+        }
+        self.unwritten += data.len();
+        if data.len() > GZIP_STAGE_BYTES {
             self.run(data, FlushCompress::None, out);
-            self.unwritten += data.len();
+        } else {
+            self.staged.extend_from_slice(data);
         }
     }
 
     /// Ends the member; the next byte begins another.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        self.run(&[], FlushCompress::Finish, out);
+        self.run_staged(FlushCompress::Finish, out);
         self.compress.reset();
         self.all_written(out);
+    }
+
+    fn run_staged(&mut self, flush: FlushCompress, out: &mut Vec<u8>) {
+        let mut staged = std::mem::take(&mut self.staged);
+        self.run(&staged, flush, out);
+        staged.clear();
+        self.staged = staged;
     }
 
     /// Runs the compressor until it has taken all and written what the flush asks for. With room
@@ -82,7 +98,7 @@ impl Member {
     /// allocated.
     fn run(&mut self, mut data: &[u8], flush: FlushCompress, out: &mut Vec<u8>) {
         loop {
-            out.reserve(self.end_with(data.len()).saturating_sub(out.len()).max(1));
+            out.reserve(self.end_with(0).saturating_sub(out.len()).max(1));
             let taken_before = self.compress.total_in();
             let status = self.compress.compress_vec(data, out, flush);
             let taken = self.compress.total_in() - taken_before;

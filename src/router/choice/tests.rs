@@ -120,6 +120,40 @@ fn what_is_configured_wins_but_for_the_limit_of_de_aggregation() {
 }
 
 #[test]
+fn records_are_compressed_where_that_is_configured_and_nothing_speaks_against_it() {
+    let gzip = |aggregate| StreamConfig { aggregate, compression: Compression::Gzip, ..auto() };
+    let append = [Step::Append("\n".into())];
+    for (kind, steps, compressed) in [
+        (DestinationKind::S3, &[][..], true),
+        (DestinationKind::S3, &append, false),
+        (DestinationKind::S3, &[Step::Compress("Snappy".into())], false),
+        (DestinationKind::S3, &[Step::DeaggregateJson], false),
+        (DestinationKind::S3, &[Step::Lambda], false),
+        (DestinationKind::S3, &[Step::Convert], false),
+        (DestinationKind::Redshift, &[], false),
+        (DestinationKind::OpenSearch, &[], false),
+        (DestinationKind::SplunkRaw, &[], false),
+        (DestinationKind::Files, &[], true),
+        // Nobody knows better than who configured it.
+        (DestinationKind::Unasked, &[], true),
+        (DestinationKind::Withheld, &[], true),
+        (DestinationKind::Unknown, &[], true),
+    ] {
+        let seen = seen(kind, steps);
+        for aggregate in [Aggregate::Auto, Aggregate::Lines, Aggregate::None] {
+            let choice = choose(&gzip(aggregate), &seen);
+            assert_eq!(choice.compressed, compressed, "{seen:?}");
+            assert_eq!(choice.not_compressed_because.is_empty(), compressed, "{seen:?}");
+            assert!(depends_on_destination(&gzip(aggregate)));
+        }
+        let choice = choose(&auto(), &seen);
+        assert_eq!((choice.compressed, choice.not_compressed_because), (false, ""));
+    }
+    let explicit = StreamConfig { aggregate: Aggregate::Lines, ..auto() };
+    assert!(!depends_on_destination(&explicit), "nobody is asked for nothing");
+}
+
+#[test]
 fn events_never_run_together_for_want_of_a_delimiter() {
     let settings = StreamConfig { delimiter: Vec::new(), ..auto() };
     assert!(!choose(&settings, &seen(DestinationKind::S3, &[])).lines);
