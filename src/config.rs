@@ -103,6 +103,10 @@ pub struct UploadConfig {
     pub backoff_max: Duration,
     /// Calls in flight at once to each sink, over all its streams.
     pub in_flight_max: usize,
+    /// What the dead letters of one stream may take on disk.
+    pub dead_letter_bytes_max: u64,
+    /// Events of one stream that may become dead letters in a minute.
+    pub dead_letters_per_minute: u32,
 }
 
 /// `[stream.NAME]` over `[stream.default]`

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod dead_letters;
 pub mod intake;
 pub mod journal;
 pub mod limits;

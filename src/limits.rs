@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod policy;
+
+pub use policy::*;
+
 pub mod service;
 
 /// A line up to this size is read with what every connection has; a longer one first takes one of
@@ -195,74 +199,16 @@ pub const BACKOFF_BASE: Duration = Duration::from_millis(100);
 /// The same where a person has to mend something: a missing stream, denied access, a refused call.
 pub const BACKOFF_BASE_SLOW: Duration = Duration::from_secs(1);
 
-/// Whole calls refused in a row, without one success, before the stream itself is taken for refused
-/// and splitting stops: enough to find one bad event in the largest call (2^15 events), few enough
-/// that a wrong endpoint is not asked about each event of a backlog.
-pub const REFUSALS_BEFORE_SLOW: u32 = 32;
-
-/// Parts of calls that a refused stream may have waiting before it stops trying others. They are
-/// positions without payload; only a success among them or the others shows who is at fault.
-pub const REFUSED_PARTS_MAX: usize = 64;
-
-/// How often a single refused event is tried again.
-pub const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Refused events that a stream sets aside before it stops taking new ones from the log.
-pub const REFUSED_EVENTS_MAX: usize = 256;
-
 /// Delivered ranges beyond the committed offset before a stream stops taking new events from the
 /// log: what bounds the window in memory and its copy in the offset store.
 pub const DELIVERED_RANGES_MAX: usize = 1024;
 
+/// Ranges without a confirmation that a stream's progress names; earlier ones are counted by reason
+/// alone, so that the value in the store of offsets has a bound.
+pub const UNCONFIRMED_RANGES_MAX: usize = 256;
+
 /// Calls without a single record to repeat before a stream that was throttled counts as `ok`.
 pub const CLEAN_CALLS_BEFORE_OK: u32 = 8;
-
-/// After throttling, calls begin at this part of the rate that the service has taken.
-pub const PACE_CUT: f64 = 0.8;
-
-/// How long until they begin at that rate again, on average: each time it is between three and five
-/// quarters of this. Behind it the rate grows ever faster.
-pub const PACE_RECOVERY: Duration = Duration::from_secs(15);
-
-/// At so many times the rate at which the service has throttled last, that is forgotten.
-pub const PACE_FORGET_AT: f64 = 16.0;
-
-/// What a pace lets begin at once after a rest, in seconds of its rate. What a late timer cost is
-/// made up for, and no more.
-pub const PACE_CREDIT: Duration = Duration::from_millis(100);
-
-/// The rate that a service has taken is measured in slots of this length …
-pub const PACE_METER_SLOT: Duration = Duration::from_millis(500);
-
-/// … over the last so many of them …
-pub const PACE_METER_SLOTS: u32 = 16;
-
-/// … and over no less than this.
-pub const PACE_METER_MIN: Duration = Duration::from_secs(1);
-
-/// Bytes, records and calls per second below which no pace is learned: slower than that, the pauses
-/// after failures are what spares the service.
-pub const PACE_RATES_MIN: [f64; 3] = [65_536.0, 50.0, 10.0];
-
-/// The least quota in bytes per second that can be configured: a smallest call takes a second.
-pub const QUOTA_BYTES_MIN: u64 = CALL_BYTES_FLOOR as u64;
-
-/// The largest quota, in any unit per second: above it nothing is meant.
-pub const QUOTA_MAX: u64 = 1 << 40;
-
-/// As many calls in flight to one sink, over all its streams, as can be configured.
-pub const SINK_IN_FLIGHT_MAX: usize = 4096;
-
-/// Of the calls in flight to one sink, the part that streams may have to which nothing gets through
-/// at the moment: one in so many.
-pub const PROBES_SHARE: usize = 4;
-
-/// A stream takes more of what streams share as long as it then holds no more than so many times
-/// what is left for others.
-pub const SHARE_OF_FREE: usize = 2;
-
-/// How long a call waits for the memory of a full one, before it makes do with that of one record.
-pub const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What one call takes from the upload memory beside its bytes: the table of its records.
 pub const CALL_OVERHEAD_BYTES: usize = 32 * 1024;

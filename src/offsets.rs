@@ -48,15 +48,23 @@ pub struct Progress {
     pub committed: u64,
     /// Ranges `[start, end)` beyond `committed` that are confirmed already, ascending, disjoint.
     pub delivered: Vec<(u64, u64)>,
-    /// Events passed without a confirmation since the stream began, by reason. Enters the store
-    /// together with the commit that passed them, so that the counts survive restarts.
+    /// Ranges beyond `committed` that will never be confirmed, ascending, disjoint from those that
+    /// are: what is stored as a dead letter is not sent again after a restart.
+    pub passed: Vec<Unconfirmed>,
+    /// Events passed without a confirmation, by reason. Enters the store together with the commit
+    /// that passed them, so that the counts survive restarts. At most
+    /// [`UNCONFIRMED_RANGES_MAX`](crate::limits::UNCONFIRMED_RANGES_MAX) ranges, the latest.
     pub unconfirmed: Vec<Unconfirmed>,
+    /// How many events earlier ranges held, by reason; each reason once, ascending.
+    pub folded: Vec<(Reason, u64)>,
 }
 
 impl Progress {
     /// Where the last event ends that is confirmed or was passed.
     pub fn end(&self) -> u64 {
-        self.delivered.last().map_or(self.committed, |&(_, end)| end.max(self.committed))
+        let delivered = self.delivered.last().map_or(self.committed, |&(_, end)| end);
+        let passed = self.passed.last().map_or(self.committed, |passed| passed.end);
+        delivered.max(passed).max(self.committed)
     }
 }
 

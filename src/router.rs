@@ -9,6 +9,7 @@ mod asking;
 mod backlog;
 pub(crate) mod batch;
 mod build;
+mod burial;
 pub mod choice;
 pub mod destinations;
 mod pending;
@@ -27,6 +28,7 @@ use standpipe_wal::{Offset, StreamName};
 use tokio::sync::watch;
 
 use crate::config::StreamConfig;
+use crate::dead_letters::DeadLetters;
 use crate::offsets::{Key, Progress};
 use crate::sink::Sink;
 use crate::status::StreamStatus;
@@ -73,6 +75,8 @@ pub struct Task {
     pub sink_name: String,
     /// The stream's progress as the offset store knows it.
     pub progress: Option<Progress>,
+    /// Where events go that are refused for certain.
+    pub letters: Arc<DeadLetters>,
     /// Where new progress goes.
     pub commits: Arc<dyn Commits>,
     /// The bytes that calls of all streams may take.

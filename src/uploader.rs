@@ -13,6 +13,7 @@ pub mod memory;
 mod outage;
 mod outcome;
 pub(crate) mod pace;
+pub(crate) mod poison;
 mod pool;
 pub(crate) mod size;
 pub mod slots;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use self::backoff::Backoff;
 use self::health::Condition;
 use self::outage::{Cause, Outage};
+use self::poison::{Allowance, Refusal};
 use self::size::CallSize;
 use self::window::Window;
 use crate::limits::CALL_BYTES_FLOOR;
@@ -54,6 +56,8 @@ pub(crate) enum Next {
     Again(u64, Batch),
     /// Build and send a call of the events that come next in the log.
     Fresh(u64),
+    /// Store this event as a dead letter, for this reason.
+    Bury(u64, Batch, String),
     /// Nothing, until a call ends, events come, or this point in time.
     Wait(Option<Instant>),
 }
@@ -75,10 +79,16 @@ pub(crate) struct Uploader {
     generation: u64,
     /// Failed probes in a row.
     failures: u32,
-    /// Whole calls refused since the last success.
+    /// Whole calls refused since the last success, without those of events that were set aside.
     refusals: u32,
+    /// All of them.
+    refused_in_a_row: u32,
     /// Why an event was refused last.
     refused_because: String,
+    /// Why refused events do not become dead letters, where it is not for want of evidence.
+    kept_because: Option<String>,
+    /// How many more events may become dead letters now.
+    dead_letters: Allowance,
     /// Why records were not taken last, while that is not long ago.
     partly: Option<(Trouble, String)>,
     /// Answers without a record to send again, in a row.
@@ -95,6 +105,7 @@ struct Waiting {
     batch: Batch,
     due: Instant,
     why: Why,
+    refusal: Option<Refusal>,
 }
 
 /// Why events are sent again.
@@ -108,6 +119,8 @@ enum Why {
     Suspect,
     /// The event was refused alone. It waits aside and holds nobody up but the commit.
     Refused,
+    /// It was refused for certain, and becomes a dead letter.
+    Condemned,
 }
 
 /// A call being built or in flight.
@@ -116,6 +129,7 @@ struct Flight {
     batch: Batch,
     spans: Vec<Span>,
     why: Why,
+    refusal: Option<Refusal>,
     generation: u64,
 }
 
@@ -126,6 +140,7 @@ impl Uploader {
         call_bytes_max: usize,
         window: Window,
         backoff: Backoff,
+        dead_letters_per_minute: u32,
         condition: Condition,
         status: Arc<StreamStatus>,
     ) -> Self {
@@ -144,7 +159,10 @@ impl Uploader {
             generation: 0,
             failures: 0,
             refusals: 0,
+            refused_in_a_row: 0,
             refused_because: String::new(),
+            kept_because: None,
+            dead_letters: Allowance::new(dead_letters_per_minute),
             partly: None,
             clean_calls: 0,
             unconfirmed_bytes: 0,
@@ -166,7 +184,7 @@ impl Uploader {
         let Some(mut flight) = self.flights.remove(&id) else { return false };
         let oldest_ms = match flight.why {
             Why::First => read.first_ms.unwrap_or_default(),
-            Why::Failed | Why::Suspect | Why::Refused => flight.batch.oldest_ms,
+            Why::Failed | Why::Suspect | Why::Refused | Why::Condemned => flight.batch.oldest_ms,
         };
         if flight.why == Why::First {
             self.taken_to = spans.last().map_or(self.taken_to, |span| span.end.max(self.taken_to));
@@ -175,7 +193,7 @@ impl Uploader {
         if !read.rest.is_empty() {
             let mut rest = Batch { ranges: Vec::new(), ..flight.batch.clone() };
             read.rest.drain(..).for_each(|range| rest.push(range));
-            self.waiting.push(Waiting { batch: rest, due: now, why: flight.why });
+            self.waiting.push(Waiting { batch: rest, due: now, why: flight.why, refusal: None });
         }
         if spans.is_empty() {
             return false;
@@ -191,9 +209,9 @@ impl Uploader {
 
     /// Notes that the log could not be read for a call.
     pub(crate) fn unreadable(&mut self, id: u64, reason: &str, now: Instant) {
-        let Some(flight) = self.flights.remove(&id) else { return };
+        let Some(mut flight) = self.flights.remove(&id) else { return };
         let generation = flight.generation;
-        self.wait(flight.batch, now, flight.why);
+        self.wait_again(std::mem::take(&mut flight.batch), &flight, now);
         self.fail(Cause::Log, format!("the log cannot be read: {reason}"), generation, now);
         self.show();
     }

@@ -89,7 +89,8 @@ pub fn frame(data: &[u8]) {
 /// A value of the offset store, and a key.
 pub fn offset_value(data: &[u8]) {
     if let offsets::Decoded::Progress(progress) = Progress::decode(data) {
-        assert_eq!(progress.encode(), data);
+        let again = Progress::decode(&progress.encode());
+        assert_eq!(again, offsets::Decoded::Progress(progress));
     }
     if let Some(key) = Key::decode(data) {
         assert_eq!(key.encode(), data);

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::streams::Streams;
 use crate::config::Config;
+use crate::dead_letters::DeadLetters;
 use crate::intake::Intake;
 use crate::journal::quota::Quota;
 use crate::journal::{Journal, Opened, Parts};
@@ -83,6 +84,12 @@ impl Pipeline {
         let file = config.data_dir.join(DESTINATIONS_FILE);
         let destinations =
             Destinations::new(Some((fs.clone(), file)), config.upload.ask_within, world.clone());
+        let letters = DeadLetters::new(
+            fs.clone(),
+            &config.data_dir,
+            config.upload.dead_letter_bytes_max,
+            config.upload.dead_letters_per_minute,
+        );
         let (stop_uploads, stop) = tasks::stop_pair();
         let (scanned_sender, scanned) = oneshot::channel();
         let streams = Streams {
@@ -92,6 +99,7 @@ impl Pipeline {
             progress,
             sinks: Streams::build_sinks(&config).await?,
             destinations: Arc::new(destinations),
+            letters: Arc::new(letters),
             memory: MemoryPool::new(config.upload.memory_max),
             slots: BTreeMap::new(),
             gates: Gates::default(),

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::dead_letters::DeadLetters;
 use crate::journal::Opened;
 use crate::limits::START_SCAN_MAX;
 use crate::offsets::{Key, Offsets, Progress};
@@ -31,6 +32,7 @@ pub(super) struct Streams {
     pub(super) sinks: BTreeMap<String, Arc<dyn Sink>>,
     pub(super) slots: BTreeMap<String, Slots>,
     pub(super) destinations: Arc<Destinations>,
+    pub(super) letters: Arc<DeadLetters>,
     pub(super) memory: MemoryPool,
     pub(super) gates: Gates,
     pub(super) stop: Stop,
@@ -125,6 +127,7 @@ impl Streams {
             sink_name: settings.sink.clone(),
             settings,
             progress,
+            letters: self.letters.clone(),
             commits: self.offsets.clone(),
             memory: self.memory.clone(),
             slots: slots.clone(),

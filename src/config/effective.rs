@@ -33,6 +33,8 @@ pub(super) fn of(config: &Config, raw: &Raw) -> Raw {
             drain_timeout: Some(Period(config.upload.drain_timeout)),
             backoff_max: Some(Period(config.upload.backoff_max)),
             in_flight_max: Some(config.upload.in_flight_max),
+            dead_letter_bytes_max: Some(Size(config.upload.dead_letter_bytes_max)),
+            dead_letters_per_minute: Some(config.upload.dead_letters_per_minute),
         },
         stream,
         admin: RawAdmin { unix: Some(config.admin.unix.clone()) },

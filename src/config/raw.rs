@@ -52,6 +52,8 @@ pub(super) struct RawUpload {
     pub(super) drain_timeout: Option<Period>,
     pub(super) backoff_max: Option<Period>,
     pub(super) in_flight_max: Option<usize>,
+    pub(super) dead_letter_bytes_max: Option<Size>,
+    pub(super) dead_letters_per_minute: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

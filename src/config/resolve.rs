@@ -172,7 +172,21 @@ impl Resolver<'_> {
         self.at_most(&key("ask_within"), ask_within, limits::ASK_WITHIN_MAX);
         let in_flight_max = raw.in_flight_max.unwrap_or(default.in_flight_max);
         self.within(&key("in_flight_max"), in_flight_max, 1, limits::SINK_IN_FLIGHT_MAX);
-        UploadConfig { memory_max, ask_within, drain_timeout, backoff_max, in_flight_max }
+        let dead_letter_bytes_max =
+            raw.dead_letter_bytes_max.map_or(default.dead_letter_bytes_max, |size| size.0);
+        let dead_letters_per_minute =
+            raw.dead_letters_per_minute.unwrap_or(default.dead_letters_per_minute);
+        let (per_minute, max) = (dead_letters_per_minute, limits::DEAD_LETTERS_PER_MINUTE_MAX);
+        self.within(&key("dead_letters_per_minute"), per_minute as usize, 0, max as usize);
+        UploadConfig {
+            memory_max,
+            ask_within,
+            drain_timeout,
+            backoff_max,
+            in_flight_max,
+            dead_letter_bytes_max,
+            dead_letters_per_minute,
+        }
     }
 
     fn admin(&mut self, data_dir: &Path) -> AdminConfig {

@@ -7,10 +7,31 @@
 use bincode::Options;
 use standpipe_wal::StreamName;
 
-use super::{Key, Progress};
+use serde::Deserialize;
 
-/// The only version so far.
-const VERSION: u8 = 1;
+use super::{Key, Progress, Unconfirmed};
+
+/// What is written.
+const VERSION: u8 = 2;
+
+/// Until 0.1: without what was passed beyond the commit, and without a bound.
+const VERSION_1: u8 = 1;
+
+/// The value of version 1.
+#[derive(Deserialize)]
+struct Progress1 {
+    log_id: [u8; 16],
+    committed: u64,
+    delivered: Vec<(u64, u64)>,
+    unconfirmed: Vec<Unconfirmed>,
+}
+
+impl From<Progress1> for Progress {
+    fn from(old: Progress1) -> Self {
+        let Progress1 { log_id, committed, delivered, unconfirmed } = old;
+        Self { log_id, committed, delivered, unconfirmed, ..Self::default() }
+    }
+}
 
 /// Between sink and stream. No stream name can hold it, so the last one always separates.
 const SEPARATOR: u8 = 0;
@@ -58,26 +79,35 @@ impl Progress {
 
     /// Reads a value. Takes any bytes.
     pub fn decode(bytes: &[u8]) -> Decoded {
-        match bytes.split_first() {
-            Some((&VERSION, rest)) => match options().deserialize::<Self>(rest) {
-                Ok(progress) if progress.is_consistent() => Decoded::Progress(progress),
-                Ok(_) | Err(_) => Decoded::Malformed,
-            },
-            Some((&version, _)) => Decoded::UnknownVersion(version),
-            None => Decoded::Malformed,
+        let progress = match bytes.split_first() {
+            Some((&VERSION, rest)) => options().deserialize::<Self>(rest),
+            Some((&VERSION_1, rest)) => options().deserialize::<Progress1>(rest).map(Self::from),
+            Some((&version, _)) => return Decoded::UnknownVersion(version),
+            None => return Decoded::Malformed,
+        };
+        match progress {
+            Ok(progress) if progress.is_consistent() => Decoded::Progress(progress),
+            Ok(_) | Err(_) => Decoded::Malformed,
         }
     }
 
     /// Whether the ranges are what the fields promise.
     fn is_consistent(&self) -> bool {
-        let mut end_before = self.committed;
-        let delivered_ascend = self.delivered.iter().all(|&(start, end)| {
-            let fits = end_before <= start && start < end;
-            end_before = end;
-            fits
-        });
-        delivered_ascend && self.unconfirmed.iter().all(|range| range.start < range.end)
+        ascend(self.committed, self.delivered.iter().copied())
+            && ascend(self.committed, self.passed.iter().map(|passed| (passed.start, passed.end)))
+            && self.unconfirmed.iter().all(|range| range.start < range.end)
+            && self.folded.is_sorted_by(|(reason, _), (next, _)| reason < next)
     }
+}
+
+/// Whether ranges lie one behind the other, none of them empty, none before `from`.
+fn ascend(from: u64, mut ranges: impl Iterator<Item = (u64, u64)>) -> bool {
+    let mut end_before = from;
+    ranges.all(|(start, end)| {
+        let fits = end_before <= start && start < end;
+        end_before = end;
+        fits
+    })
 }
 
 fn options() -> impl Options {
@@ -95,7 +125,7 @@ mod tests {
     use crate::offsets::{Reason, Unconfirmed};
 
     /// Version 1, byte for byte: what lies on disks out there.
-    const GOLDEN: &str = "01\
+    const GOLDEN_1: &str = "01\
         000102030405060708090a0b0c0d0e0f\
         e803000000000000\
         0100000000000000d0070000000000003408000000000000\
@@ -104,11 +134,32 @@ mod tests {
         14000000000000001500000000000000\
         02000000";
 
+    /// Version 2, which is what is written.
+    const GOLDEN: &str = "02\
+        000102030405060708090a0b0c0d0e0f\
+        e803000000000000\
+        0100000000000000d0070000000000003408000000000000\
+        0100000000000000\
+        340800000000000035080000000000000200\
+        0000\
+        0200000000000000\
+        0a000000000000000c0000000000000000000000\
+        14000000000000001500000000000000\
+        02000000\
+        0100000000000000\
+        030000000700000000000000";
+
+    fn golden_1() -> Progress {
+        Progress { passed: Vec::new(), folded: Vec::new(), ..golden() }
+    }
+
     fn golden() -> Progress {
         Progress {
             log_id: std::array::from_fn(|i| u8::try_from(i).unwrap()),
             committed: 1000,
             delivered: vec![(2000, 2100)],
+            passed: vec![Unconfirmed { start: 2100, end: 2101, reason: Reason::DeadLetter }],
+            folded: vec![(Reason::Trimmed, 7)],
             unconfirmed: vec![
                 Unconfirmed { start: 10, end: 12, reason: Reason::Lost },
                 Unconfirmed { start: 20, end: 21, reason: Reason::DeadLetter },
@@ -124,15 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn version_1_keeps_its_bytes() {
+    fn version_2_keeps_its_bytes_and_version_1_stays_readable() {
         assert_eq!(golden().encode(), unhex(GOLDEN));
         assert_eq!(Progress::decode(&unhex(GOLDEN)), Decoded::Progress(golden()));
+        assert_eq!(Progress::decode(&unhex(GOLDEN_1)), Decoded::Progress(golden_1()));
     }
 
     #[test]
     fn reasons_keep_their_numbers() {
         for (number, reason) in
-            [Reason::Lost, Reason::Dropped, Reason::DeadLetter, Reason::Trimmed].iter().enumerate()
+            [Reason::Lost, Reason::Dropped, Reason::DeadLetter, Reason::Trimmed, Reason::Unproven]
+                .iter()
+                .enumerate()
         {
             let expected = u32::try_from(number).unwrap().to_le_bytes();
             assert_eq!(options().serialize(reason).unwrap(), expected, "{reason:?}");
@@ -150,8 +204,8 @@ mod tests {
         assert_eq!(Progress::decode(&longer), Decoded::Malformed);
 
         let mut newer = whole;
-        newer[0] = 2;
-        assert_eq!(Progress::decode(&newer), Decoded::UnknownVersion(2));
+        newer[0] = 3;
+        assert_eq!(Progress::decode(&newer), Decoded::UnknownVersion(3));
 
         for delivered in [vec![(5, 5)], vec![(999, 1001)], vec![(1005, 1010), (1009, 1012)]] {
             let wrong = Progress { delivered, ..golden() }.encode();
@@ -174,7 +228,8 @@ mod tests {
         #[test]
         fn any_bytes_are_decoded_without_a_panic(bytes: Vec<u8>) {
             if let Decoded::Progress(progress) = Progress::decode(&bytes) {
-                prop_assert_eq!(progress.encode(), bytes);
+                let again = Progress::decode(&progress.encode());
+                prop_assert_eq!(again, Decoded::Progress(progress));
             }
         }
 
@@ -190,7 +245,7 @@ mod tests {
                 end_before = range.1;
                 range
             }).collect();
-            let progress = Progress { log_id, committed, delivered, unconfirmed: Vec::new() };
+            let progress = Progress { log_id, committed, delivered, ..Progress::default() };
             let bytes = progress.encode();
             prop_assert_eq!(Progress::decode(&bytes), Decoded::Progress(progress));
         }

@@ -23,7 +23,9 @@ pub(super) fn restore(
         Some(progress) if progress.log_id == log_id => (Window::restore(&progress), progress),
         // A log without a segment has another identity each time it is opened, and nothing that
         // could be delivered again.
-        Some(other) if other.end() == 0 && other.unconfirmed.is_empty() => {
+        Some(other)
+            if other.end() == 0 && other.unconfirmed.is_empty() && other.folded.is_empty() =>
+        {
             (Window::new(oldest), other)
         }
         Some(other) => {
@@ -33,9 +35,10 @@ pub(super) fn restore(
             );
             let kept = Progress {
                 committed: oldest.get(),
-                delivered: Vec::new(),
                 unconfirmed: other.unconfirmed.clone(),
+                folded: other.folded.clone(),
                 log_id,
+                ..Progress::default()
             };
             (Window::restore(&kept), other)
         }
@@ -92,9 +95,12 @@ mod tests {
             committed: 40,
             delivered: vec![(50, 60)],
             unconfirmed: vec![lost.clone()],
+            folded: vec![(Reason::Lost, 9)],
+            ..Progress::default()
         };
         let (window, _stored) = restore(&stream, [2; 16], Offset::new(7), Some(other));
         let kept = window.progress([2; 16]);
         assert_eq!((kept.committed, kept.delivered, kept.unconfirmed), (7, vec![], vec![lost]));
+        assert_eq!(kept.folded, [(Reason::Lost, 9)]);
     }
 }

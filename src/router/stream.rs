@@ -15,6 +15,7 @@ use super::aggregate::Rule;
 use super::backlog::{show_backlog, show_packed};
 use super::batch::Batch;
 use super::build::{Builder, Built, Events, HeldByCall};
+use super::burial::Undertaker;
 use super::pending::{Clock, Pending};
 use super::shrink::Shrink;
 use super::start::{call_bytes_max, call_limits, restore};
@@ -22,7 +23,7 @@ use super::tail::Read;
 use super::{Commits, Task};
 use crate::config::StreamConfig;
 use crate::journal::Durable;
-use crate::limits::{PAUSED_STATUS_INTERVAL, attempt_timeout};
+use crate::limits::attempt_timeout;
 use crate::offsets::{Key, Progress};
 use crate::sink::{Call, Failure, Trouble};
 use crate::status::StreamStatus;
@@ -33,6 +34,8 @@ use crate::uploader::gate::Passage;
 use crate::uploader::health::Condition;
 use crate::uploader::{Next, Overlap, Uploader};
 
+mod paused;
+
 /// A stream on its way to a sink.
 pub(super) struct Stream {
     key: Key,
@@ -40,6 +43,7 @@ pub(super) struct Stream {
     settings: StreamConfig,
     destination: Arc<str>,
     builder: Builder,
+    undertaker: Undertaker,
     durable: watch::Receiver<Durable>,
     /// Whether somebody is left who can publish a durable offset.
     durable_lives: bool,
@@ -66,6 +70,8 @@ enum Done {
     Built(u64, Box<Built>),
     /// The call was answered.
     Answered(u64, Answer, Passage),
+    /// An event became a dead letter, or not.
+    Buried(u64, Result<u64, String>),
 }
 
 impl Stream {
@@ -80,11 +86,22 @@ impl Stream {
             call_bytes_max(limits, sink.as_ref(), &memory),
             window,
             Backoff::new(task.backoff_max, world.entropy.u64()),
+            task.letters.per_minute(),
             condition,
             Arc::clone(&status),
         );
         let cursor = uploader.window().committed();
         let pending = Pending::new(cursor, *durable.borrow(), Instant::now());
+        let undertaker = Undertaker {
+            fs: Arc::clone(&fs),
+            dir: dir.clone(),
+            stream: stream.clone(),
+            log_id,
+            sink: sink_name.clone(),
+            destination: Arc::clone(&destination),
+            letters: task.letters,
+            world: world.clone(),
+        };
         let builder = Builder {
             fs,
             dir,
@@ -103,6 +120,7 @@ impl Stream {
             settings,
             destination,
             builder,
+            undertaker,
             durable,
             durable_lives: true,
             commits,
@@ -130,7 +148,7 @@ impl Stream {
             let now = Instant::now();
             let durable = *self.durable.borrow_and_update();
             self.pending.observe(durable, now);
-            self.skip_delivered();
+            self.skip_settled();
             show_backlog(&self.status, &self.pending, &self.uploader);
             if self.stop.is_stopped() {
                 let deadline = *drained_by.get_or_insert(now + self.drain_timeout);
@@ -142,6 +160,7 @@ impl Stream {
             match self.uploader.next(now, self.is_ready(now, draining)) {
                 Next::Again(id, batch) => self.build_again(id, batch),
                 Next::Fresh(id) => self.build_fresh(id),
+                Next::Bury(id, batch, reason) => self.bury(id, batch, reason),
                 Next::Wait(until) => self.wait(until, drained_by).await,
             }
         }
@@ -208,14 +227,14 @@ impl Stream {
         }
     }
 
-    /// Jumps over ranges that were confirmed before a restart.
-    fn skip_delivered(&mut self) {
+    /// Jumps over ranges that were confirmed or passed before a restart.
+    fn skip_settled(&mut self) {
         if self.reading.is_some() {
             return;
         }
         let cursor = self.pending.cursor();
-        let delivered = self.uploader.window().delivered_from(cursor);
-        let end = self.uploader.window().committed().max(match delivered {
+        let settled = self.uploader.window().settled_from(cursor);
+        let end = self.uploader.window().committed().max(match settled {
             Some(range) if range.start <= cursor => range.end,
             _ => cursor,
         });
@@ -233,8 +252,8 @@ impl Stream {
         if tail.offset() != cursor {
             tail.seek(cursor);
         }
-        let delivered = self.uploader.window().delivered_from(cursor);
-        let end = delivered.map_or(Offset::MAX, |range| range.start);
+        let settled = self.uploader.window().settled_from(cursor);
+        let end = settled.map_or(Offset::MAX, |range| range.start);
         self.reading = Some(id);
         self.build(id, Events::Fresh(tail, end), self.expected_bytes());
     }
@@ -271,6 +290,17 @@ impl Stream {
         self.tasks.insert(task.id(), id);
     }
 
+    /// Stores an event as a dead letter. The commit passes it only when that is on disk.
+    fn bury(&mut self, id: u64, batch: Batch, reason: String) {
+        warn!(
+            stream = %self.key.stream, sink = self.key.sink, offset = %batch.start(),
+            error = reason, "an event is refused for certain and becomes a dead letter"
+        );
+        let burying = self.undertaker.clone().bury(batch, reason);
+        let task = self.calls.spawn(async move { Done::Buried(id, burying.await) });
+        self.tasks.insert(task.id(), id);
+    }
+
     fn ended(&mut self, done: Result<(Id, Done), JoinError>) {
         let now = Instant::now();
         match done {
@@ -282,6 +312,10 @@ impl Stream {
                 self.tasks.remove(&task);
                 let taken = self.uploader.answered(id, answer, now);
                 passage.answered(taken.load, taken.throttled);
+            }
+            Ok((task, Done::Buried(id, outcome))) => {
+                self.tasks.remove(&task);
+                self.uploader.buried(id, outcome, now);
             }
             Err(error) => {
                 let Some(id) = self.tasks.remove(&error.id()) else { return };
@@ -345,22 +379,6 @@ impl Stream {
         if progress != self.committed {
             self.commits.commit(&self.key, progress.clone());
             self.committed = progress;
-        }
-    }
-
-    /// Sends nothing until told to stop.
-    async fn stay_paused(mut self) {
-        self.status.upload.enter("paused", "the stream is configured with `paused = true`");
-        info!(stream = %self.key.stream, sink = self.key.sink, "delivery is paused");
-        while !self.stop.is_stopped() {
-            self.pending.observe(*self.durable.borrow_and_update(), Instant::now());
-            show_backlog(&self.status, &self.pending, &self.uploader);
-            let later = sleep_until(Instant::now() + PAUSED_STATUS_INTERVAL);
-            tokio::select! {
-                biased;
-                () = self.stop.stopped() => {}
-                () = later => {}
-            }
         }
     }
 

@@ -6,10 +6,9 @@ use tokio::time::Instant;
 use super::attempt::{Answer, Sorted, pair};
 use super::outage::{Cause, Outage};
 use super::pace::Load;
+use super::poison::Refusal;
 use super::{Flight, Uploader, Waiting, Why, payload_bytes};
-use crate::limits::{
-    BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, REFUSALS_BEFORE_SLOW, REFUSED_RETRY_INTERVAL, billed_bytes,
-};
+use crate::limits::{BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, REFUSALS_BEFORE_SLOW, billed_bytes};
 use crate::router::aggregate::Span;
 use crate::router::batch::Batch;
 use crate::sink::{Failure, Trouble};
@@ -39,7 +38,7 @@ impl Uploader {
         let taken = match answer.and_then(|fates| pair(&flight.spans, fates)) {
             Ok(sorted) => {
                 let taken = Taken::of(&sorted);
-                self.sorted(&flight, sorted, now);
+                self.sorted(id, &flight, sorted, now);
                 taken
             }
             Err(failure) => {
@@ -51,12 +50,13 @@ impl Uploader {
         if self.flights.is_empty() && self.waiting.is_empty() {
             self.unconfirmed_bytes = 0;
         }
+        self.try_one(None);
         self.show();
         taken
     }
 
     /// Each record has a fate.
-    fn sorted(&mut self, flight: &Flight, sorted: Sorted, now: Instant) {
+    fn sorted(&mut self, id: u64, flight: &Flight, sorted: Sorted, now: Instant) {
         let Sorted { delivered, again, refused, again_because, refused_because } = sorted;
         let clean = again.is_empty() && refused.is_empty();
         self.clean_calls = if clean { self.clean_calls.saturating_add(1) } else { 0 };
@@ -64,7 +64,7 @@ impl Uploader {
             self.condition.call_failed();
         }
         if !delivered.is_empty() {
-            self.delivered(&delivered, now);
+            self.delivered(id, &delivered, now);
         }
         if let Some((trouble, reason)) = again_because {
             self.count_again(&again);
@@ -72,7 +72,7 @@ impl Uploader {
             let got_on = delivered.len() >= again.len();
             batch.failures = if got_on { 1 } else { flight.batch.failures.saturating_add(1) };
             if delivered.is_empty() {
-                self.wait(batch, now, flight.why);
+                self.wait_again(batch, flight, now);
                 self.fail(Cause::Sink(trouble), reason, flight.generation, now);
             } else {
                 let due = now + self.backoff.pause(batch.failures, BACKOFF_BASE);
@@ -88,7 +88,7 @@ impl Uploader {
         } else {
             self.refused_because = reason;
             for span in &refused {
-                self.isolate(Batch::of([span], flight.batch.oldest_ms), now);
+                self.isolate(Batch::of([span], flight.batch.oldest_ms), None, now);
             }
         }
     }
@@ -111,7 +111,7 @@ impl Uploader {
             Trouble::TooLarge | Trouble::Refused => self.refused(batch, &flight, message, now),
             Trouble::TimedOut => {
                 self.size.timed_out(bytes);
-                self.wait(batch, now, flight.why);
+                self.wait_again(batch, &flight, now);
                 self.fail(Cause::Sink(trouble), message, flight.generation, now);
             }
             Trouble::Throttled
@@ -119,14 +119,14 @@ impl Uploader {
             | Trouble::Denied
             | Trouble::Unreachable
             | Trouble::Faulty => {
-                self.wait(batch, now, flight.why);
+                self.wait_again(batch, &flight, now);
                 self.fail(Cause::Sink(trouble), message, flight.generation, now);
             }
         }
     }
 
     /// Records were confirmed: they leave, and what was held back by an outage may go.
-    fn delivered(&mut self, spans: &[Span], now: Instant) {
+    fn delivered(&mut self, id: u64, spans: &[Span], now: Instant) {
         for span in spans {
             self.window.deliver(&(span.start..span.end));
             self.status.delivered_events.add(offset::count(&(span.start..span.end)));
@@ -144,6 +144,7 @@ impl Uploader {
         if self.outage.take().is_some() {
             self.waiting.iter_mut().for_each(|waiting| waiting.due = now);
         }
+        self.witness(id, now);
     }
 
     fn count_again(&mut self, again: &[(Span, Trouble)]) {
@@ -175,44 +176,46 @@ impl Uploader {
     /// everything is not asked about every event of a backlog.
     fn refused(&mut self, batch: Batch, flight: &Flight, reason: String, now: Instant) {
         self.refused_because.clone_from(&reason);
+        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
         if flight.why == Why::Refused {
-            return self.isolate(batch, now);
+            return self.isolate(batch, flight.refusal.clone(), now);
         }
         self.refusals = self.refusals.saturating_add(1);
         if self.refusals < REFUSALS_BEFORE_SLOW {
-            return self.isolate(batch, now);
+            return self.isolate(batch, None, now);
         }
         self.wait(batch, now, flight.why);
         self.fail(Cause::Sink(Trouble::Refused), reason, flight.generation, now);
     }
 
     /// Sends halves separately; sets a single event aside.
-    fn isolate(&mut self, batch: Batch, now: Instant) {
+    fn isolate(&mut self, batch: Batch, earlier: Option<Refusal>, now: Instant) {
         if batch.events() > 1 {
             let (first, second) = batch.halves();
             self.wait(first, now, Why::Suspect);
             self.wait(second, now, Why::Suspect);
         } else {
-            // Spread, so that events refused together do not come back together for ever.
-            let pause = self.backoff.pause(0, REFUSED_RETRY_INTERVAL / 2);
-            let due = now + REFUSED_RETRY_INTERVAL / 2 + pause;
-            self.wait(batch, due, Why::Refused);
+            self.set_aside(batch, earlier, now);
         }
     }
 
     /// Enters the state that the facts amount to.
     pub(super) fn show(&mut self) {
-        let suspicion = |why: Why| matches!(why, Why::Suspect | Why::Refused);
+        let suspicion = |why: Why| matches!(why, Why::Suspect | Why::Refused | Why::Condemned);
         let settled = self.flights.is_empty() && self.waiting.is_empty();
         if settled || self.clean_calls >= CLEAN_CALLS_BEFORE_OK {
             self.partly = None;
+        }
+        if !self.waiting.iter().any(|waiting| waiting.why == Why::Refused) {
+            self.kept_because = None;
         }
         if let Some(outage) = &self.outage {
             self.condition.troubled(outage.cause.word(), &outage.reason);
         } else if self.waiting.iter().any(|waiting: &Waiting| suspicion(waiting.why))
             || self.flights.values().any(|flight| suspicion(flight.why))
         {
-            self.condition.troubled(Trouble::Refused.word(), &self.refused_because);
+            let reason = self.kept_because.as_ref().unwrap_or(&self.refused_because);
+            self.condition.troubled(Trouble::Refused.word(), reason);
         } else if let Some((trouble, reason)) = &self.partly {
             self.condition.troubled(trouble.word(), reason);
         } else {

@@ -6,11 +6,12 @@ use standpipe_wal::Offset;
 
 use super::attempt::Answer;
 use super::*;
-use crate::limits::{REFUSALS_BEFORE_SLOW, REFUSED_RETRY_INTERVAL, billed_bytes};
+use crate::limits::{REFUSALS_BEFORE_SLOW, billed_bytes};
 use crate::router::aggregate::Packed;
 use crate::sink::{Failure, Fate};
 
 mod patterns;
+mod poison;
 
 /// Records of one event each, of this size.
 const RECORD_BYTES: usize = 10_000;
@@ -27,6 +28,10 @@ struct World {
     calls: BTreeMap<u64, Vec<Span>>,
     /// How often each event was confirmed.
     confirmed: BTreeMap<u64, u32>,
+    /// The events that became dead letters.
+    buried: BTreeSet<u64>,
+    /// Whether there is no more room for them, and how often that was said.
+    full: Option<u32>,
     sent: u64,
 }
 
@@ -40,6 +45,7 @@ impl World {
             CALL_BYTES,
             Window::new(Offset::ZERO),
             Backoff::new(Duration::from_secs(30), 1),
+            60,
             condition,
             Arc::clone(&status),
         );
@@ -51,6 +57,8 @@ impl World {
             cursor: 0,
             calls: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            buried: BTreeSet::new(),
+            full: None,
             sent: 0,
         }
     }
@@ -67,6 +75,19 @@ impl World {
                     self.send(id, &ranges);
                 }
                 Next::Again(id, batch) => self.send(id, &batch.ranges),
+                Next::Bury(id, batch, reason) => {
+                    assert!(!reason.is_empty());
+                    assert_eq!(batch.events(), 1);
+                    let outcome = if let Some(times) = &mut self.full {
+                        *times += 1;
+                        Err("the disk is full".to_owned())
+                    } else {
+                        self.buried.insert(batch.start().get());
+                        Ok(RECORD_BYTES as u64)
+                    };
+                    self.uploader.buried(id, outcome, self.now);
+                    self.check();
+                }
                 Next::Wait(until) => return until,
             }
         }
@@ -107,7 +128,8 @@ impl World {
     /// The committed offset never passes an event that was not confirmed.
     fn check(&self) {
         let committed = self.uploader.window().committed().get();
-        let first_open = (0..self.events).find(|at| !self.confirmed.contains_key(at));
+        let settled = |at: &u64| self.confirmed.contains_key(at) || self.buried.contains(at);
+        let first_open = (0..self.events).find(|at| !settled(at));
         assert_eq!(committed, first_open.unwrap_or(self.events));
         assert_eq!(self.status.committed.value(), committed);
         assert_eq!(self.status.delivered_events.value(), self.confirmed.len() as u64);
@@ -279,70 +301,18 @@ fn a_size_refusal_makes_calls_smaller_without_a_pause() {
 }
 
 #[test]
-fn a_bad_event_is_found_and_holds_up_the_commit_alone() {
-    let bad = BTreeSet::from([17, 90]);
-    let mut world = World::new(400, 4, false);
-    let refuse = |spans: &[Span]| {
-        let hit = spans.iter().any(|span| bad.contains(&span.start.get()));
-        if hit { failed(Trouble::Refused) } else { delivered(spans) }
-    };
-    world.play(60, refuse);
-    assert_eq!(world.confirmed.len(), 398, "every other event is delivered");
-    assert_eq!(world.uploader.window().committed(), Offset::new(17));
-    assert_eq!(world.status.upload.state().state, "refused");
-    // From here on only the two are tried, and not often.
-    let (sent, before) = (world.sent, world.now);
-    world.play(20, refuse);
-    assert_eq!(world.sent, sent + 20);
-    assert!(world.now - before >= REFUSED_RETRY_INTERVAL / 2 * 9);
-    world.play(10, delivered);
-    assert_eq!(world.uploader.window().committed(), Offset::new(400));
-    assert_eq!(world.status.upload.state().state, "ok");
-}
-
-#[test]
 fn a_destination_that_refuses_everything_is_not_asked_about_every_event() {
     let mut world = World::new(10_000, 4, false);
     let started = world.now;
     world.play(300, |_| failed(Trouble::Refused));
     assert!(world.confirmed.is_empty());
+    assert!(world.buried.is_empty(), "nothing was taken that could show who is at fault");
     assert!(world.cursor < 4000, "the backlog stays in the log: {}", world.cursor);
     assert_eq!(world.status.upload.state().state, "refused");
     let calls_without_pause = u64::from(REFUSALS_BEFORE_SLOW);
     assert!(world.now - started > Duration::from_secs(300 - calls_without_pause), "asked slowly");
     world.play(10_000, delivered);
     assert_eq!(world.uploader.window().committed(), Offset::new(10_000));
-}
-
-#[test]
-fn many_bad_events_in_a_row_do_not_stop_the_stream() {
-    let mut world = World::new(1000, 4, false);
-    world.play(5000, |spans| {
-        let hit = spans.iter().any(|span| (100..200).contains(&span.start.get()));
-        if hit { failed(Trouble::Refused) } else { delivered(spans) }
-    });
-    assert_eq!(world.confirmed.len(), 900);
-    assert_eq!(world.uploader.window().committed(), Offset::new(100));
-}
-
-#[test]
-fn refused_records_are_isolated_and_the_rest_goes_on() {
-    let mut world = World::new(100, 2, false);
-    let refuse = |spans: &[Span]| {
-        let fate = |span: &Span| {
-            let code = "Bad".to_owned();
-            if span.start.get() == 5 {
-                Fate::Refused { code, message: String::new() }
-            } else {
-                Fate::Delivered
-            }
-        };
-        Ok(spans.iter().map(fate).collect())
-    };
-    world.play(20, refuse);
-    assert_eq!(world.confirmed.len(), 99);
-    assert_eq!(world.uploader.window().committed(), Offset::new(5));
-    assert_eq!(world.status.upload.state().state, "refused");
 }
 
 #[test]

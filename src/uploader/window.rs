@@ -4,11 +4,12 @@
 //! them. The committed offset advances over contiguous ranges alone: it never passes an event that
 //! is neither confirmed nor accounted for with a reason. Pure; nothing here waits or fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use standpipe_wal::Offset;
 
+use crate::limits::UNCONFIRMED_RANGES_MAX;
 use crate::offsets::{Progress, Reason, Unconfirmed};
 
 /// The delivered prefix of one stream and the ranges beyond it.
@@ -20,7 +21,9 @@ pub struct Window {
     /// Ranges beyond `committed` that will never be confirmed, by start; disjoint from `delivered`.
     passed: BTreeMap<Offset, (Offset, Reason)>,
     /// Ranges without a confirmation that the committed offset has passed.
-    unconfirmed: Vec<Unconfirmed>,
+    unconfirmed: VecDeque<Unconfirmed>,
+    /// How many events earlier ones of them held.
+    folded: BTreeMap<Reason, u64>,
     /// What of `unconfirmed` nobody has counted yet.
     uncounted: Vec<(Reason, u64)>,
 }
@@ -36,10 +39,18 @@ impl Window {
         let mut window = Self::new(Offset::new(progress.committed));
         for passed in &progress.unconfirmed {
             window.uncounted.push((passed.reason, passed.end.saturating_sub(passed.start)));
-            window.unconfirmed.push(passed.clone());
+            window.unconfirmed.push_back(passed.clone());
         }
+        for &(reason, events) in &progress.folded {
+            window.uncounted.push((reason, events));
+            window.folded.insert(reason, events);
+        }
+        window.fold();
         for &(start, end) in &progress.delivered {
             window.deliver(&(Offset::new(start)..Offset::new(end)));
+        }
+        for passed in &progress.passed {
+            window.pass(&(Offset::new(passed.start)..Offset::new(passed.end)), passed.reason);
         }
         window
     }
@@ -50,7 +61,17 @@ impl Window {
             log_id,
             committed: self.committed.get(),
             delivered: self.delivered.iter().map(|(s, e)| (s.get(), e.get())).collect(),
-            unconfirmed: self.unconfirmed.clone(),
+            passed: self
+                .passed
+                .iter()
+                .map(|(start, &(end, reason))| Unconfirmed {
+                    start: start.get(),
+                    end: end.get(),
+                    reason,
+                })
+                .collect(),
+            unconfirmed: self.unconfirmed.iter().cloned().collect(),
+            folded: self.folded.iter().map(|(&reason, &events)| (reason, events)).collect(),
         }
     }
 
@@ -77,9 +98,14 @@ impl Window {
         std::mem::take(&mut self.uncounted)
     }
 
-    /// The first confirmed range that ends beyond an offset: a reader at that offset stops where
-    /// the range begins and goes on where it ends.
-    pub fn delivered_from(&self, offset: Offset) -> Option<Range<Offset>> {
+    /// The first range that ends beyond an offset and needs not be sent: a reader at that offset stops
+    /// where the range begins and goes on where it ends.
+    pub fn settled_from(&self, offset: Offset) -> Option<Range<Offset>> {
+        let settled = [self.delivered_from(offset), self.passed_from(offset)];
+        settled.into_iter().flatten().min_by_key(|range| range.start)
+    }
+
+    fn delivered_from(&self, offset: Offset) -> Option<Range<Offset>> {
         let before = self.delivered.range(..=offset).next_back();
         before
             .filter(|&(_, end)| *end > offset)
@@ -114,9 +140,7 @@ impl Window {
     pub fn pass(&mut self, range: &Range<Offset>, reason: Reason) {
         let mut at = range.start.max(self.committed);
         while at < range.end {
-            let taken = [self.delivered_from(at), self.passed_from(at)];
-            let taken = taken.into_iter().flatten().min_by_key(|taken| taken.start);
-            let taken = taken.unwrap_or(range.end..range.end);
+            let taken = self.settled_from(at).unwrap_or(range.end..range.end);
             let gap_end = taken.start.min(range.end);
             if at < gap_end {
                 self.passed.insert(at, (gap_end, reason));
@@ -164,9 +188,19 @@ impl Window {
     fn note_unconfirmed(&mut self, range: Range<Offset>, reason: Reason) {
         let (start, end) = (range.start.get(), range.end.get());
         self.uncounted.push((reason, end.saturating_sub(start)));
-        match self.unconfirmed.last_mut() {
+        match self.unconfirmed.back_mut() {
             Some(last) if last.end == start && last.reason == reason => last.end = end,
-            _ => self.unconfirmed.push(Unconfirmed { start, end, reason }),
+            _ => self.unconfirmed.push_back(Unconfirmed { start, end, reason }),
+        }
+        self.fold();
+    }
+
+    /// Keeps the latest ranges, and counts what earlier ones held.
+    fn fold(&mut self) {
+        while self.unconfirmed.len() > UNCONFIRMED_RANGES_MAX {
+            let Some(oldest) = self.unconfirmed.pop_front() else { return };
+            let events = oldest.end.saturating_sub(oldest.start);
+            *self.folded.entry(oldest.reason).or_default() += events;
         }
     }
 }

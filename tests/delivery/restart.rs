@@ -67,6 +67,7 @@ async fn progress_of_another_log_is_not_believed() {
         committed: 7,
         delivered: vec![(8, 9)],
         unconfirmed: vec![lost.clone()],
+        ..Progress::default()
     };
     let sink = firehose(&fake.url).await;
     let delivery = writer.deliver_from(sink, settings(Aggregate::None), Some(foreign), pool());

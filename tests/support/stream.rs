@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use standpipe::config::{Aggregate, StreamConfig, defaults};
+use standpipe::dead_letters::DeadLetters;
 use standpipe::journal::Durable;
 use standpipe::offsets::{Key, Progress};
 use standpipe::router::destinations::Destinations;
@@ -32,6 +33,7 @@ const STUCK: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub(crate) struct Writer {
     log: Log,
+    pub(crate) letters: Arc<DeadLetters>,
     durable: watch::Sender<Durable>,
 }
 
@@ -92,7 +94,8 @@ impl Writer {
         let fs = file_system();
         let (log, _) = Log::open(&fs, dir, &name(), &options, Offset::ZERO, now_ms()).unwrap();
         let durable = Durable { offset: log.durable(), payload_bytes: 0, newest_ms: now_ms() };
-        Self { log, durable: watch::Sender::new(durable) }
+        let letters = DeadLetters::new(file_system(), dir, 1 << 20, 60);
+        Self { log, letters: Arc::new(letters), durable: watch::Sender::new(durable) }
     }
 
     /// Appends events and makes them durable.
@@ -160,6 +163,7 @@ impl Writer {
             sink,
             sink_name: "sink".to_owned(),
             progress,
+            letters: Arc::clone(&self.letters),
             commits: Arc::clone(&commits) as Arc<dyn Commits>,
             memory,
             slots: Slots::new(64),

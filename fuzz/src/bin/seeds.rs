@@ -52,9 +52,11 @@ fn offset_values() {
         log_id: *b"0123456789abcdef",
         committed: 1000,
         delivered: vec![(1010, 1020), (1030, 1031)],
+        passed: vec![Unconfirmed { start: 1020, end: 1022, reason: Reason::DeadLetter }],
         unconfirmed: vec![Unconfirmed { start: 3, end: 4, reason: Reason::Dropped }],
+        folded: vec![(Reason::Lost, 7)],
     };
-    seed("offset_value", "full", &progress.encode());
+    seed("offset_value", "version_2", &progress.encode());
     seed("offset_value", "default", &Progress::default().encode());
     let overlapping = Progress { delivered: vec![(5, 9), (8, 10)], ..Progress::default() };
     seed("offset_value", "overlapping", &overlapping.encode());

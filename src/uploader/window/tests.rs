@@ -32,6 +32,26 @@ fn a_loss_is_noted_with_the_commit_that_passes_it_and_not_before() {
     assert_eq!(progress.unconfirmed, [Unconfirmed { start: 5, end: 8, reason: Reason::Lost }]);
 }
 
+#[test]
+fn old_ranges_become_counts_so_that_the_value_has_a_bound() {
+    let mut window = Window::new(Offset::ZERO);
+    let ranges = UNCONFIRMED_RANGES_MAX * 3;
+    for at in 0..ranges {
+        window.deliver(&range(at * 3, at * 3 + 1));
+        window.pass(&range(at * 3 + 1, at * 3 + 3), Reason::DeadLetter);
+        let counted: u64 = window.take_uncounted().iter().map(|(_, events)| events).sum();
+        assert_eq!(counted, 2);
+    }
+    let progress = window.progress([0; 16]);
+    assert_eq!(progress.unconfirmed.len(), UNCONFIRMED_RANGES_MAX);
+    let folded = (ranges - UNCONFIRMED_RANGES_MAX) as u64 * 2;
+    assert_eq!(progress.folded, [(Reason::DeadLetter, folded)]);
+    assert!(progress.encode().len() < 10_000);
+    let mut restored = Window::restore(&progress);
+    let counted: u64 = restored.take_uncounted().iter().map(|(_, events)| events).sum();
+    assert_eq!(counted, ranges as u64 * 2, "a restart counts each of them once");
+}
+
 /// What one step does to the window and to the model.
 #[derive(Clone, Debug)]
 enum Change {
@@ -78,14 +98,7 @@ impl Model {
                     }
                 }
             }
-            // Beyond the committed offset, losses are not stored: the reader reports them again.
-            Change::Restart => {
-                for event in &mut self.events[self.committed..] {
-                    if *event == Event::Passed {
-                        *event = Event::Open;
-                    }
-                }
-            }
+            Change::Restart => {}
         }
         while self.events.get(self.committed).is_some_and(|event| *event != Event::Open) {
             self.committed += 1;
@@ -125,6 +138,8 @@ proptest! {
             let unconfirmed: Vec<u64> =
                 progress.unconfirmed.iter().flat_map(|u| u.start..u.end).collect();
             prop_assert_eq!(unconfirmed, model.offsets(Event::Passed, 0, model.committed));
+            let passed: Vec<u64> = progress.passed.iter().flat_map(|u| u.start..u.end).collect();
+            prop_assert_eq!(passed, model.offsets(Event::Passed, model.committed, EVENTS));
         }
     }
 }
