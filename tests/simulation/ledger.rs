@@ -82,8 +82,14 @@ impl Books {
         self.violations.push(format!("{promise} in life {life}: {what}"));
     }
 
-    /// A life begins, with this progress in the offset store.
-    pub(crate) fn begin_life(&mut self, life: u32, stored: &BTreeMap<String, Progress>) {
+    /// A life begins, with this progress in the offset store. Where the one before `saved` what it
+    /// knew, that is everything that was confirmed.
+    pub(crate) fn begin_life(
+        &mut self,
+        life: u32,
+        stored: &BTreeMap<String, Progress>,
+        saved: bool,
+    ) {
         self.life = life;
         for (name, stream) in &mut self.streams {
             stream.this_life = Tally::default();
@@ -92,7 +98,11 @@ impl Books {
             let below = stream.located.range(..progress.committed);
             let beyond = progress.delivered.iter().flat_map(|&(s, e)| stream.located.range(s..e));
             stream.known = below.chain(beyond).map(|(_, id)| *id).collect();
-            stream.known.retain(|id| stream.seen.get(id).is_some_and(|seen| seen.confirmed));
+            let confirmed = |id: &Id| stream.seen.get(id).is_some_and(|seen| seen.confirmed);
+            if saved {
+                stream.known = stream.seen.keys().copied().collect();
+            }
+            stream.known.retain(confirmed);
         }
     }
 

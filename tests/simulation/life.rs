@@ -26,7 +26,9 @@ use crate::store::AuditedStore;
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It was told to stop, and did.
+    /// It was told to stop, and did, with all that it knew about deliveries saved.
+    Saved,
+    /// It was told to stop, and did; the store of offsets could not be written.
     Stopped,
     /// The process died, or the power went.
     Cut,
@@ -194,7 +196,8 @@ impl Living {
             run.ledger.books().violated("liveness", "a stop does not end");
         }
         check_counts(&journal, run, !run.fs.is_off());
-        End::Stopped
+        let offsets = self.status.offsets.state().state;
+        if offsets == "failing" || run.fs.is_off() { End::Stopped } else { End::Saved }
     }
 }
 

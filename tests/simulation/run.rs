@@ -63,16 +63,18 @@ pub(crate) fn run(seed: u64, echo: bool) -> Outcome {
     }
     panics::forget();
     let lives = run.scenario.lives;
+    let mut saved = false;
     for number in 0..lives {
         let (plan, mut choices) = (Plan::any(&mut chance), chance.fork());
         run.trace.line(&format!("life {number} {plan:?}"));
-        let end = run.one_life(number, |run| Box::pin(life::live(run, plan, &mut choices)));
+        let end = run.one_life(number, saved, |run| Box::pin(life::live(run, plan, &mut choices)));
         run.after(end, &mut chance);
+        saved = end == End::Saved;
     }
     run.trace.line("the quiet life");
     let mut choices = chance.fork();
     run.calm();
-    run.one_life(lives, |run| Box::pin(run.quiet(&mut choices)));
+    run.one_life(lives, saved, |run| Box::pin(run.quiet(&mut choices)));
     run.verdict(lives + 1)
 }
 
@@ -80,10 +82,15 @@ type Life<'a> = std::pin::Pin<Box<dyn Future<Output = End> + 'a>>;
 
 impl Run {
     /// One agent from its start to its end, on a runtime and a clock of its own.
-    fn one_life<'a>(&'a mut self, number: u32, life: impl FnOnce(&'a mut Self) -> Life<'a>) -> End {
+    fn one_life<'a>(
+        &'a mut self,
+        number: u32,
+        saved: bool,
+        life: impl FnOnce(&'a mut Self) -> Life<'a>,
+    ) -> End {
         let stored = audit::decode(&self.store.seen());
         self.look_at_logs(&audit::decode(&self.store.durable()));
-        self.ledger.books().begin_life(number, &stored);
+        self.ledger.books().begin_life(number, &stored, saved);
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         let (trace, ledger) = (self.trace.clone(), self.ledger.clone());

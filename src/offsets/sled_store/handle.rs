@@ -152,3 +152,46 @@ pub(super) fn classify_io(operation: &'static str, source: io::Error) -> Failure
         Failure::Transient { operation, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_inside_sled_is_a_broken_store_which_is_not_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut handle = Handle::open(dir.path()).unwrap();
+        let panics = handle.call("flush the store of offsets", |_| -> sled::Result<()> {
+            panic!("assertion failed: on purpose")
+        });
+        let said = panics.unwrap_err().to_string();
+        assert!(said.ends_with("sled panicked: assertion failed: on purpose"), "{said}");
+        let again = handle.flush().unwrap_err();
+        assert!(matches!(again, Failure::Broken { .. }), "{again:?}");
+    }
+
+    #[test]
+    fn only_what_speaks_of_the_content_condemns_a_store() {
+        let condemns = |errno: Errno| {
+            let failure = classify_io("flush", errno.into());
+            matches!(failure, Failure::Broken { .. })
+        };
+        for passes in [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::FBIG,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::ACCESS,
+            Errno::ROFS,
+            Errno::WOULDBLOCK,
+            Errno::INTR,
+            Errno::NOMEM,
+        ] {
+            assert!(!condemns(passes), "{passes:?}");
+        }
+        for stays in [Errno::IO, Errno::NOENT, Errno::EXIST, Errno::ISDIR, Errno::NOTDIR] {
+            assert!(condemns(stays), "{stays:?}");
+        }
+    }
+}

@@ -138,6 +138,23 @@ async fn a_foreign_file_in_the_place_of_the_store_is_set_aside() {
     assert_eq!(fs::read(dir.path().join("offsets.broken-1")).unwrap(), b"not a directory");
 }
 
+#[tokio::test]
+async fn a_store_that_is_deleted_under_a_running_agent_is_begun_anew_with_all_progress() {
+    let dir = TempDir::new().unwrap();
+    let (offsets, _, status) = start(dir.path()).await;
+    offsets.commit(&key(1), at(1));
+    offsets.commit(&key(2), at(2));
+    offsets.flush().await.unwrap();
+    fs::remove_dir_all(dir.path().join("offsets")).unwrap();
+    offsets.commit(&key(1), at(10));
+    offsets.flush().await.unwrap();
+    assert_eq!(status.offsets.state().state, "restarted");
+    offsets.stop().await;
+    let (offsets, loaded, _) = start(dir.path()).await;
+    offsets.stop().await;
+    assert_eq!(loaded, BTreeMap::from([(key(1), at(10)), (key(2), at(2))]));
+}
+
 #[test]
 fn a_replacement_that_was_interrupted_is_ended() {
     let entries = |committed: u64| Entries([(key(1).encode(), at(committed).encode())].into());
