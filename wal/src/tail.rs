@@ -276,7 +276,12 @@ impl Tail {
             return Ok(self.skip(believed, Cause::Lost));
         }
         if header.base > self.offset {
-            // The writer itself put these two frames side by side.
+            // The writer itself put these two frames side by side. Where the second says that
+            // everything before it was durable, a repair took out what was between them.
+            let lost = header.durable.min(believed);
+            if lost > self.offset {
+                return Ok(self.skip(lost, Cause::Lost));
+            }
             return Ok(self.skip(header.base.min(believed), Cause::Unproven));
         }
         Ok(Move::Deliver { found, end: header.end().min(believed) })
