@@ -16,7 +16,11 @@ mod damaged;
 mod follow;
 #[path = "wal/ground.rs"]
 mod ground;
+#[path = "wal/mended.rs"]
+mod mended;
 #[path = "agent/process.rs"]
 mod process;
 #[path = "wal/stopped.rs"]
 mod stopped;
+#[path = "wal/watched.rs"]
+mod watched;

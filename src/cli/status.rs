@@ -86,7 +86,7 @@ struct Seen {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let place = args.place.place()?;
     if args.watch {
-        return watch::draw_for_ever(|| Ok(draw(args, &see(args, &place)?)));
+        return watch::draw_for_ever(watch::INTERVAL, || Ok(draw(args, &see(args, &place)?)));
     }
     let seen = see(args, &place)?;
     if args.json {

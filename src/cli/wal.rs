@@ -1,4 +1,4 @@
-//! `standpipe wal …`: looks into the log without being able to write to it.
+//! `standpipe wal …`: looks into the log without being able to write to it. `repair` alone writes.
 
 mod cat;
 mod export;
@@ -6,6 +6,7 @@ pub(super) mod look;
 mod ls;
 mod progress;
 mod read;
+mod repair;
 mod seen;
 pub(super) mod stat;
 mod verify;
@@ -17,6 +18,7 @@ pub(super) enum Command {
     Verify(verify::Args),
     Cat(cat::Args),
     Export(export::Args),
+    Repair(repair::Args),
 }
 
 /// Runs one, and returns the exit code.
@@ -27,5 +29,6 @@ pub(super) fn run(command: &Command) -> anyhow::Result<u8> {
         Command::Verify(args) => verify::run(args),
         Command::Cat(args) => cat::run(args),
         Command::Export(args) => export::run(args),
+        Command::Repair(args) => repair::run(args),
     }
 }

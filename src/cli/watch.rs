@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::output;
 
-/// Between two drawings.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two drawings, unless told.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// To the upper left corner. What was there is overwritten and not erased first: no flicker.
 const HOME: &str = "\u{1b}[H";
@@ -17,7 +17,10 @@ const ERASE_BELOW: &str = "\u{1b}[J";
 
 /// Draws until the process is ended or nobody reads any more. On a terminal each screen takes the place of the one before,
 /// elsewhere they follow each other, an empty line between them.
-pub(super) fn draw_for_ever(draw: impl Fn() -> anyhow::Result<String>) -> anyhow::Result<()> {
+pub(super) fn draw_for_ever(
+    interval: Duration,
+    draw: impl Fn() -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
     let terminal = io::stdout().is_terminal();
     if terminal {
         output::print("\u{1b}[2J")?;
@@ -27,8 +30,19 @@ pub(super) fn draw_for_ever(draw: impl Fn() -> anyhow::Result<String>) -> anyhow
         if !output::print_while_read(&if terminal { over(&screen) } else { screen + "\n" })? {
             return Ok(());
         }
-        std::thread::sleep(INTERVAL);
+        std::thread::sleep(interval);
     }
+}
+
+/// Prints one after the other until the process is ended or nobody reads any more.
+pub(super) fn repeat(
+    interval: Duration,
+    print: impl Fn() -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
+    while output::print_while_read(&print()?)? {
+        std::thread::sleep(interval);
+    }
+    Ok(())
 }
 
 fn over(screen: &str) -> String {

@@ -1,11 +1,14 @@
 //! `standpipe wal stat`: is anything stuck, how much, since when, why.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::super::output::{self, Style};
 use super::super::place::PlaceArgs;
 use super::super::table::{Align, Cell, Table};
-use super::super::{EXIT_CODES, human};
+use super::super::{EXIT_CODES, human, watch};
 use super::look::{self, Agent, Place, Sight};
 use super::seen::{heading, no_such_stream};
 
@@ -22,6 +25,18 @@ pub(in crate::cli) struct Args {
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
+
+    /// Show it again and again: drawn anew on a terminal, else one below the other; with --json one
+    /// line each time
+    #[arg(
+        long,
+        short,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        default_missing_value = "1s",
+        value_parser = humantime::parse_duration,
+    )]
+    watch: Option<Duration>,
 
     /// This stream alone
     stream: Option<String>,
@@ -56,20 +71,30 @@ struct Report<'a> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let place = args.place.place()?;
-    let mut sight = look::look(&place)?;
+    match (args.watch, args.json) {
+        (None, false) => output::print(&render(&see(args, &place)?, &place, output::colors())),
+        (None, true) => output::print_json(&report(&see(args, &place)?)),
+        (Some(interval), false) => watch::draw_for_ever(interval, || {
+            Ok(render(&see(args, &place)?, &place, output::colors()))
+        }),
+        (Some(interval), true) => watch::repeat(interval, || {
+            let line = serde_json::to_string(&report(&see(args, &place)?));
+            Ok(line.context("write JSON")? + "\n")
+        }),
+    }
+}
+
+fn see(args: &Args, place: &Place) -> anyhow::Result<Sight> {
+    let mut sight = look::look(place)?;
     if let Some(name) = &args.stream {
         keep_one(&mut sight, name)?;
     }
-    if args.json {
-        let Sight { agent, streams, notes, .. } = &sight;
-        return output::print_json(&Report {
-            running: *agent == Agent::Running,
-            agent: *agent,
-            streams,
-            notes,
-        });
-    }
-    output::print(&render(&sight, &place, output::colors()))
+    Ok(sight)
+}
+
+fn report(sight: &Sight) -> Report<'_> {
+    let Sight { agent, streams, notes, .. } = sight;
+    Report { running: *agent == Agent::Running, agent: *agent, streams, notes }
 }
 
 fn keep_one(sight: &mut Sight, name: &str) -> anyhow::Result<()> {

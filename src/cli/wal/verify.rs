@@ -17,8 +17,8 @@ use crate::agent::pool_dir;
 use crate::cli::place::PlaceArgs;
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
 
-mod report;
-mod text;
+pub(super) mod report;
+pub(super) mod text;
 
 use report::{Report, StreamReport};
 

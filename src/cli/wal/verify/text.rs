@@ -7,7 +7,7 @@ use crate::cli::human;
 use crate::cli::output::Style;
 use crate::cli::wal::look::Agent;
 
-pub(super) fn render(report: &Report, colors: bool) -> String {
+pub(in crate::cli::wal) fn render(report: &Report, colors: bool) -> String {
     let mut text = String::new();
     for stream in &report.streams {
         text.push('\n');
