@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use standpipe_wal::{Events, Offset, StreamName};
 use tokio::sync::mpsc::OwnedPermit;
@@ -191,47 +190,32 @@ impl Intake {
 
     async fn wait_for_disk(&self, stream: &Stream, bytes: u64) -> Result<(), Refusal> {
         let Some(what) = self.full(stream, bytes) else {
-            if stream.is_full.load(Ordering::Relaxed) {
-                leave_full(stream);
-            }
+            self.0.journal.settle(stream);
             return Ok(());
         };
-        stream.is_full.store(true, Ordering::Relaxed);
         let reason = format!("{what} is reached");
+        stream.full.met(bytes);
         if stream.status.log.enter("full", &reason).is_some() {
             tracing::warn!(stream = %stream.name, limit = what, "the log is full");
         }
         if stream.settings.when_full == WhenFull::Reject {
             return Err(Refusal::Full { what });
         }
+        let waiting = stream.full.wait();
         let mut relief = self.0.journal.quota().relief();
         while self.full(stream, bytes).is_some() {
             relief.changed().await;
         }
-        leave_full(stream);
+        drop(waiting);
+        self.0.journal.settle(stream);
         Ok(())
     }
 
     /// Which limit stands against `bytes` more.
     fn full(&self, stream: &Stream, bytes: u64) -> Option<&'static str> {
-        let own = stream.settings.bytes_max.unwrap_or(u64::MAX);
-        if stream.status.disk_bytes.value().saturating_add(bytes) > own {
-            return Some("stream.bytes_max");
-        }
         let inner = &*self.0;
         let in_flight = (inner.memory_max - inner.memory.available_permits()) as u64;
-        inner.journal.quota().full(in_flight, bytes)
-    }
-}
-
-/// There is room again, and the state says so.
-fn leave_full(stream: &Stream) {
-    stream.is_full.store(false, Ordering::Relaxed);
-    if stream.status.log.state().state == "full"
-        && let Some(left) = stream.status.log.enter("ok", "")
-    {
-        let lasted = left.since.elapsed().unwrap_or_default().as_secs();
-        tracing::info!(stream = %stream.name, seconds = lasted, "the log has room again");
+        inner.journal.full(stream, in_flight, bytes)
     }
 }
 

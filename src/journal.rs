@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,12 +23,14 @@ use crate::offsets::{Key, Progress, Reason};
 use crate::status::{Disk, StreamStatus};
 use crate::world::{OnPanic, Worker, World};
 
+mod fullness;
 mod message;
 mod owner;
 pub mod quota;
 mod slot;
 mod slow_sync;
 
+use fullness::Fullness;
 pub(crate) use message::{Append, Message, Room};
 use owner::Owner;
 use quota::Quota;
@@ -72,8 +73,7 @@ pub struct Stream {
     /// Why nothing can be written at the moment; `None` while all is well.
     pub(crate) closed: watch::Sender<Option<Arc<str>>>,
     pub(crate) durable: watch::Sender<Durable>,
-    /// Whether the intake found no room for its events last.
-    pub(crate) is_full: AtomicBool,
+    pub(crate) full: Fullness,
     /// Bytes of this stream that were accepted and are not durable yet.
     pub(crate) room: Arc<tokio::sync::Semaphore>,
     /// What `room` holds when all of it is free.
@@ -249,7 +249,7 @@ impl Journal {
             owner: self.owner_of(name),
             closed: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
-            is_full: AtomicBool::new(false),
+            full: Fullness::default(),
             room: Arc::new(tokio::sync::Semaphore::new(self.stream_memory_max)),
             room_bytes: self.stream_memory_max,
         });
@@ -325,6 +325,35 @@ impl Journal {
             }
         }
         self.quota.report_free(free);
+        for stream in self.streams() {
+            self.settle(&stream);
+        }
+    }
+
+    /// Which limit stands against `bytes` more of a stream, on top of `in_flight` of all streams.
+    pub(crate) fn full(&self, stream: &Stream, in_flight: u64, bytes: u64) -> Option<&'static str> {
+        let own = stream.settings.bytes_max.unwrap_or(u64::MAX);
+        if stream.status.disk_bytes.value().saturating_add(bytes) > own {
+            return Some("stream.bytes_max");
+        }
+        self.quota.full(in_flight, bytes)
+    }
+
+    /// Has a stream that was full say that it has room again, also where whoever wanted it was
+    /// refused or has gone.
+    pub(crate) fn settle(&self, stream: &Stream) {
+        let Some(bytes) = stream.full.left_behind() else { return };
+        // A log that cannot be written says so itself, and when that is over.
+        if self.full(stream, 0, bytes).is_some() || stream.closed.borrow().is_some() {
+            return;
+        }
+        stream.full.over();
+        if stream.status.log.state().state == "full"
+            && let Some(left) = stream.status.log.enter("ok", "")
+        {
+            let lasted = left.since.elapsed().unwrap_or_default().as_secs();
+            tracing::info!(stream = %stream.name, seconds = lasted, "the log has room again");
+        }
     }
 
     /// What the log may take on disk.

@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 
 #[path = "journal/full.rs"]
 mod full;
+#[path = "journal/states.rs"]
+mod states;
 
 const MEMORY: usize = 8 << 20;
 
@@ -248,32 +250,6 @@ async fn a_full_disk_refuses_who_can_be_told_keeps_the_rest_and_recovers_by_itse
     let durable = Offset::new(status.durable.value());
     assert_eq!(stored(&setup.fs, "a", durable), [0, 7]);
     assert_eq!(status.log.state().state, "ok");
-}
-
-/// Clients that are told hold nothing back, so the tries in between have nothing to write. That must
-/// not look like success: `since` would move on, and the log would fill with changes of state.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_stays_full_is_said_to_be_full_without_a_break() {
-    let setup = start(&SimFs::new(8), settings(WhenFull::Block), u64::MAX / 2);
-    let door = setup.door("a");
-    setup.submit(&door, events(0, 1, 10)).await.await.unwrap().unwrap();
-    setup.fs.limit(Some(setup.fs.used_bytes()));
-    setup.submit(&door, events(1, 2, 100_000)).await.await.unwrap().unwrap_err();
-    let status = setup.journal.find(&name("a")).unwrap().status().clone();
-    let entered = status.log.state();
-    for _try in 0..3 {
-        let before = setup.fs.operations();
-        while setup.fs.operations() == before {
-            assert_eq!(status.log.state().since, entered.since);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-    assert_eq!(status.log.state(), entered);
-    setup.fs.limit(None);
-    while status.log.state().state != "ok" {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    setup.submit(&door, events(1, 2, 100_000)).await.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
