@@ -12,7 +12,7 @@ use standpipe_wal::inspect::{self, SegmentState};
 use standpipe_wal::{Offset, StreamName};
 
 use super::seen::Seen;
-use super::stat::Stat;
+use super::stat::{Since, Stat};
 use crate::admin::snapshot::age_seconds;
 use crate::admin::{Snapshot, StreamSnapshot};
 use crate::agent::streams_dir;
@@ -95,6 +95,7 @@ fn of_snapshot(snapshot: &StreamSnapshot) -> Stat {
         disk_bytes: snapshot.disk_bytes,
         state: state.state.clone(),
         reason: state.reason.clone(),
+        since: Some(Since(state.since)),
     }
 }
 
@@ -168,5 +169,6 @@ fn of_files(
         disk_bytes: report.disk_bytes,
         state: state.to_owned(),
         reason: damaged.unwrap_or_default(),
+        since: None,
     })
 }

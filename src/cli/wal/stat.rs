@@ -1,6 +1,6 @@
 //! `standpipe wal stat`: is anything stuck, how much, since when, why.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -56,7 +56,17 @@ pub(in crate::cli) struct Stat {
     pub(in crate::cli) disk_bytes: u64,
     pub(in crate::cli) state: String,
     pub(in crate::cli) reason: String,
+    /// Since when it is in this state, as a running agent knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) since: Option<Since>,
 }
+
+/// A moment, as RFC 3339 for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(in crate::cli) struct Since(
+    #[serde(with = "crate::status::rfc3339")] pub(in crate::cli) SystemTime,
+);
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -135,6 +145,13 @@ fn render(sight: &Sight, place: &Place, colors: bool) -> String {
 fn row(stat: &Stat) -> [Cell; 11] {
     let style = Style::of_state(&stat.state);
     let age = stat.oldest_age_seconds.map_or_else(|| "-".to_owned(), human::age);
+    let reason = match stat.since {
+        Some(Since(since)) if !stat.reason.is_empty() => {
+            let lasts = since.elapsed().unwrap_or_default().as_secs_f64();
+            format!("for {}: {}", human::age(lasts), stat.reason)
+        }
+        _ => stat.reason.clone(),
+    };
     [
         Cell::new(&stat.stream),
         Cell::new(human::count(stat.next)),
@@ -146,7 +163,7 @@ fn row(stat: &Stat) -> [Cell; 11] {
         Cell::new(human::count(stat.segments)),
         Cell::new(human::bytes(stat.disk_bytes)),
         Cell::styled(&stat.state, style),
-        Cell::new(&stat.reason),
+        Cell::new(reason),
     ]
 }
 

@@ -13,6 +13,7 @@ fn stat(stream: &str, state: &str, reason: &str) -> Stat {
         disk_bytes: 128 << 20,
         state: state.to_owned(),
         reason: reason.to_owned(),
+        since: None,
     }
 }
 
