@@ -142,7 +142,7 @@ pub fn bind(path: &Path, inherited: &mut Inherited) -> anyhow::Result<Listener> 
 }
 
 fn open(path: &Path) -> anyhow::Result<net::UnixListener> {
-    if let Some(parent) = path.parent() {
+    if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
         std::fs::create_dir_all(parent)?;
     }
     remove_stale(path)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, getrlimit};
 use standpipe_wal::fs::Fs;
 use standpipe_wal::lock::DirLock;
 use tokio::task::JoinSet;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::config::Config;
 use crate::journal::Journal;
-use crate::limits::service::STOP_MARGIN;
+use crate::limits::service::{OPEN_FILES_PER_CONNECTION, STOP_MARGIN};
 use crate::limits::{FREE_SPACE_LOOK_INTERVAL, STOP_GRACE};
 use crate::offsets::sled_store::SledStore;
 use crate::source::{Bound, Context};
@@ -73,7 +74,7 @@ impl Agent {
         let bound = bind(&config, &mut inherited)?;
         let addresses = bound.iter().map(|source| source.address()).collect();
         let (stop_sources, sources_stop) = tasks::stop_pair();
-        let connections_max = config.intake.connections_max;
+        let connections_max = connections_max(config.intake.connections_max);
         let intake = pipeline.intake().clone();
         let context = Context::new(intake, sources_stop, status.clone(), connections_max);
         let mut sources = JoinSet::new();
@@ -85,7 +86,8 @@ impl Agent {
         let mut service = JoinSet::new();
         let free_space = watch_free_space(journal.clone(), config.data_dir.clone());
         tasks::spawn_on(&mut service, until(service_stop.clone(), free_space));
-        let admin = admin::bind(&config.admin.unix, &mut inherited)?;
+        let bind = || admin::bind(&config.admin.unix, &mut inherited);
+        let admin = pipeline::patiently(bind).await?;
         let price = config.cost.price_per_gb;
         let registry = admin::Registry::new(journal.clone(), status.clone(), price);
         let rates = registry.clone().watch_rates();
@@ -150,10 +152,43 @@ impl Agent {
 
 /// The data directory, made where it was missing, and its lock.
 fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {
-    std::fs::create_dir_all(data_dir)
+    make_dirs(data_dir)
         .with_context(|| format!("create the data directory {}", data_dir.display()))?;
     DirLock::acquire(data_dir)
         .with_context(|| format!("take the data directory {}", data_dir.display()))
+}
+
+/// Makes a directory and those above it that are missing, each with a durable name: a power cut
+/// must not take the whole log with the name of a directory far above it.
+fn make_dirs(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_dirs(parent)?;
+    }
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        made => made?,
+    }
+    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// How many connections there may be where the process may open so many files: connections that
+/// took all of them would keep the logs from going on to their next segment.
+fn connections_max(configured: usize) -> usize {
+    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = usize::try_from(open_files / OPEN_FILES_PER_CONNECTION).unwrap_or(usize::MAX);
+    if files < configured {
+        tracing::warn!(
+            open_files,
+            connections = files,
+            configured,
+            "fewer connections than intake.connections_max: raise the limit of open files (LimitNOFILE)"
+        );
+    }
+    configured.min(files)
 }
 
 fn bind(config: &Config, inherited: &mut Inherited) -> anyhow::Result<Vec<Box<dyn Bound>>> {

@@ -3,7 +3,7 @@
 //! in the end, the agent may not panic, it says what is wrong, and goes on by itself when that is
 //! over.
 //!
-//! Needs root, strace and e2fsprogs, so it is no part of `cargo test`: `cargo test --test faults`
+//! Needs root, strace, e2fsprogs and faketime, so it is no part of `cargo test`: `cargo test --test faults`
 //! runs it, `.ci/run` does, and where something is missing it fails.
 #![allow(
     clippy::unwrap_used,
@@ -25,10 +25,16 @@ mod host;
 mod injection;
 #[path = "faults/ledger.rs"]
 mod ledger;
+#[path = "faults/limits.rs"]
+mod limits;
 #[path = "faults/mount.rs"]
 mod mount;
 #[path = "agent/process.rs"]
 mod process;
+#[path = "faults/standstill.rs"]
+mod standstill;
+#[path = "faults/start.rs"]
+mod start;
 
 use host::{Agent, Host};
 use injection::Injection;

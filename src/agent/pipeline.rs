@@ -10,6 +10,7 @@ use standpipe_wal::retention::Pool;
 use standpipe_wal::{Offset, Options, StreamName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 use super::streams::Streams;
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::dead_letters::DeadLetters;
 use crate::intake::Intake;
 use crate::journal::quota::Quota;
 use crate::journal::{Journal, Opened, Parts};
+use crate::limits::service::{START_PATIENCE, START_RETRY_INTERVAL};
 use crate::limits::{OPENED_QUEUE_MAX, POOL_AGE_MAX};
 use crate::offsets::store::OffsetStore;
 use crate::offsets::{Key, Offsets, Progress};
@@ -68,7 +70,7 @@ impl Pipeline {
         status: Arc<AgentStatus>,
     ) -> anyhow::Result<Self> {
         let Ground { fs, store, world } = ground;
-        make_streams_dir(&config.data_dir, &*fs)?;
+        patiently(|| make_streams_dir(&config.data_dir, &*fs)).await?;
 
         // The store is read before there is a journal, and nothing is committed before there is
         // one: what is told of durable commits finds it in this cell.
@@ -134,8 +136,8 @@ impl Pipeline {
     /// Where the directory of the logs cannot be listed.
     pub async fn open_existing(&mut self) -> anyhow::Result<()> {
         let dir = streams_dir(&self.config.data_dir);
-        let entries = self.fs.list(&dir).with_context(|| format!("list {}", dir.display()))?;
-        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+        let list = || self.fs.list(&dir).with_context(|| format!("list {}", dir.display()));
+        for entry in patiently(list).await?.into_iter().filter(|entry| entry.is_dir) {
             let Ok(name) = entry.name.parse::<StreamName>() else {
                 tracing::warn!(directory = entry.name, "no stream has this name; left alone");
                 continue;
@@ -202,10 +204,33 @@ fn make_streams_dir(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<()> {
         return Err(error).with_context(|| format!("create {}", streams.display()));
     }
     fs.sync_dir(data_dir).with_context(|| format!("sync {}", data_dir.display()))?;
-    if let Some(parent) = data_dir.parent() {
-        fs.sync_dir(parent).with_context(|| format!("sync {}", parent.display()))?;
+    let Some(parent) = data_dir.parent() else { return Ok(()) };
+    match fs.sync_dir(parent) {
+        // Not even root's business in some places; who made the directory has had time since.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tracing::warn!(directory = %parent.display(), %error,
+                "cannot sync the directory that holds the data directory");
+            Ok(())
+        }
+        synced => synced.with_context(|| format!("sync {}", parent.display())),
     }
-    Ok(())
+}
+
+/// Does it again for a while where it fails.
+pub(super) async fn patiently<T>(mut work: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let until = Instant::now() + START_PATIENCE;
+    let mut is_said = false;
+    loop {
+        match work() {
+            Err(error) if Instant::now() < until => {
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(error = format!("{error:#}"), "cannot start yet, tries again");
+                }
+                sleep(START_RETRY_INTERVAL).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 type Saved = BTreeMap<Key, Progress>;

@@ -12,3 +12,14 @@ pub const DELIVERY_STILL_MAX: Duration = Duration::from_mins(15);
 
 /// What a stop takes beside its waits: syncing, sealing every log, storing progress.
 pub const STOP_MARGIN: Duration = Duration::from_secs(30);
+
+/// How long a start tries again where the data directory cannot be used: a table of files that is full
+/// for a moment is no reason to be away.
+pub const START_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two of these tries.
+pub const START_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Connections may take one in so many of the files that a process may open: logs and deliveries
+/// need the others.
+pub const OPEN_FILES_PER_CONNECTION: u64 = 2;

@@ -200,10 +200,26 @@ impl Agent {
         drop(self);
     }
 
+    /// What it runs under would let go of it and leave it running.
+    fn kill_what_it_traces(&self) {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            let child = Pid::from_raw(child.parse().unwrap()).unwrap();
+            let _killed = kill_process(child, Signal::KILL).is_ok();
+        }
+    }
+
     /// Ends it in order.
     pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
         let status = self.process.child.wait().unwrap();
         assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill_what_it_traces();
     }
 }
