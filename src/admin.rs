@@ -26,6 +26,7 @@ use crate::tasks::Stop;
 
 pub mod client;
 pub mod cost;
+pub mod dead_letters;
 pub mod rates;
 pub mod snapshot;
 
@@ -174,8 +175,9 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
 
 /// Answers until it is time to stop. Connections that are still open then end with the runtime:
 /// they hold nothing that would have to be saved.
-pub async fn serve(listener: Listener, registry: Registry, mut stop: Stop) {
-    let routes = Router::new().route(STATUS_PATH, get(status)).with_state(registry);
+/// `more` are routes beside the status.
+pub async fn serve(listener: Listener, registry: Registry, more: Router, mut stop: Stop) {
+    let routes = Router::new().route(STATUS_PATH, get(status)).with_state(registry).merge(more);
     let socket = listener.socket.try_clone().and_then(tokio::net::UnixListener::from_std);
     let socket = match socket {
         Ok(socket) => socket,

@@ -93,7 +93,12 @@ impl Agent {
         let rates = registry.clone().watch_rates();
         tasks::spawn_on(&mut service, until(service_stop.clone(), rates));
         let pulse = Pulse::new(journal.clone(), registry.clone(), &config);
-        tasks::spawn_on(&mut service, admin::serve(admin, registry, service_stop));
+        let letters = admin::dead_letters::Keeper {
+            letters: pipeline.letters().clone(),
+            intake: pipeline.intake().clone(),
+        };
+        let more = admin::dead_letters::routes(letters);
+        tasks::spawn_on(&mut service, admin::serve(admin, registry, more, service_stop));
         report_unserved(&inherited);
 
         pipeline.open_existing().await?;

@@ -10,6 +10,7 @@ use crate::config::{self, Loaded};
 
 mod check;
 mod completions;
+mod dead_letter;
 mod demo;
 mod human;
 mod manual;
@@ -49,6 +50,9 @@ enum Command {
     /// Look into the log
     #[command(subcommand)]
     Wal(wal::Command),
+    /// Look at events that a destination refuses for certain, replay or drop them
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
     Completions(completions::Args),
     Manual(manual::Args),
 }
@@ -95,6 +99,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Status(args) => status::run(&args),
+            Self::DeadLetter(command) => dead_letter::run(&command),
             Self::Completions(args) => completions::run(&args, Cli::command()),
             Self::Manual(args) => manual::run(&args, Cli::command()),
             Self::Wal(command) => return wal::run(&command),

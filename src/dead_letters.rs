@@ -140,7 +140,7 @@ impl DeadLetters {
         Ok(dirs.filter_map(|entry| entry.name.parse().ok()).collect())
     }
 
-    /// Hands every letter of a stream to `take`, oldest first, with the number of its file. Bytes
+    /// Hands every letter of a stream in the files up to this number to `take`, oldest first. Bytes
     /// that are no letter are stepped over. Returns how many bytes those were.
     ///
     /// # Errors
@@ -148,11 +148,12 @@ impl DeadLetters {
     pub fn read<E: From<io::Error>>(
         &self,
         stream: &StreamName,
+        up_to: u64,
         mut take: impl FnMut(Letter) -> Result<(), E>,
     ) -> Result<u64, E> {
         let dir = self.dir.join(stream.as_str());
         let mut strange = 0;
-        for number in numbers(&*self.fs, &dir)? {
+        for number in numbers(&*self.fs, &dir)?.into_iter().filter(|number| *number <= up_to) {
             let bytes = read_all(&*self.fs.open(&path(&dir, number), Access::Read)?)?;
             strange += letter::each(&bytes, &mut take)?;
         }

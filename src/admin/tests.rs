@@ -37,7 +37,7 @@ async fn a_running_agent_answers_what_it_knows() {
     let listener = bind(&path, &mut Inherited::default()).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (stopper, stop) = tasks::stop_pair();
-    let serving = tasks::spawn(serve(listener, registry(), stop));
+    let serving = tasks::spawn(serve(listener, registry(), Router::new(), stop));
 
     let asked = path.clone();
     let answer = tokio::task::spawn_blocking(move || ask(&asked)).await.unwrap();

@@ -50,6 +50,7 @@ pub struct Pipeline {
     fs: Arc<dyn Fs>,
     intake: Intake,
     journal: Arc<Journal>,
+    letters: Arc<DeadLetters>,
     offsets: Arc<Offsets>,
     stop_uploads: Stopper,
     uploads: JoinHandle<()>,
@@ -92,6 +93,7 @@ impl Pipeline {
             config.upload.dead_letter_bytes_max,
             config.upload.dead_letters_per_minute,
         );
+        let letters = Arc::new(letters);
         let (stop_uploads, stop) = tasks::stop_pair();
         let (scanned_sender, scanned) = oneshot::channel();
         let streams = Streams {
@@ -101,7 +103,7 @@ impl Pipeline {
             progress,
             sinks: Streams::build_sinks(&config).await?,
             destinations: Arc::new(destinations),
-            letters: Arc::new(letters),
+            letters: letters.clone(),
             memory: MemoryPool::new(config.upload.memory_max),
             slots: BTreeMap::new(),
             gates: Gates::default(),
@@ -122,6 +124,7 @@ impl Pipeline {
             fs,
             intake,
             journal,
+            letters,
             offsets,
             stop_uploads,
             uploads,
@@ -159,6 +162,11 @@ impl Pipeline {
             });
         }
         Ok(())
+    }
+
+    /// Events that destinations refuse for certain.
+    pub fn letters(&self) -> &Arc<DeadLetters> {
+        &self.letters
     }
 
     /// The way in.

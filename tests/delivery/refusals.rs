@@ -18,7 +18,7 @@ fn letters(writer: &Writer) -> Vec<Letter> {
         letters.push(letter);
         Ok::<_, std::io::Error>(())
     };
-    let strange = writer.letters.read(&"orders".parse().unwrap(), take).unwrap();
+    let strange = writer.letters.read(&"orders".parse().unwrap(), u64::MAX, take).unwrap();
     assert_eq!(strange, 0);
     letters
 }
