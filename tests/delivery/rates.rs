@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe::config::{Aggregate, StreamConfig};
+use standpipe::config::{Aggregate, Compression, StreamConfig};
 use standpipe::sink::{BoxFuture, Call, Failure, Fate, Limits, Sink};
 use tokio::time::Instant;
 
@@ -61,4 +61,26 @@ async fn what_waits_together_for_the_linger_is_one_record() {
     assert_eq!(deliver(Aggregate::None, 1).await, (10, 60, 25600));
     // Half a thousand records are a full call, which waits for nothing.
     assert_eq!(deliver(Aggregate::None, 1000).await, (120, 60_000, 25600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_events_wait_until_they_fill_a_call_not_until_they_would_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path());
+    let settings = StreamConfig {
+        compression: Compression::Gzip,
+        linger: Duration::from_mins(60),
+        ..settings(Aggregate::Lines)
+    };
+    let delivery = writer.deliver(Arc::new(Everything), settings);
+    // What would be a full call each time, and is a hundredth of one.
+    for _ in 0..6 {
+        writer.append((0..20_000).map(|at| format!("{at:0200}")));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let status = delivery.status.clone();
+    // The first one had nothing to be judged by.
+    assert_eq!(status.calls.value(), 1);
+    delivery.stop().await;
+    assert_eq!((status.calls.value(), status.delivered_events.value()), (2, 120_000));
 }

@@ -191,3 +191,26 @@ fn a_tail_that_is_up_to_date_holds_neither_memory_nor_a_file() {
     assert!(tail.cursor.is_none() && tail.window.held_bytes() == 0);
     assert_eq!(read(&mut tail, log.durable()), ((25..40).collect(), vec![]));
 }
+
+#[test]
+fn a_frame_says_in_which_log_its_segment_was_begun() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..9, 96);
+    let mut tail = world.tail(0);
+    let ids = |tail: &mut Tail| {
+        let mut ids = Vec::new();
+        while let Step::Frame(frame) = tail.next(log.durable()).unwrap() {
+            ids.push(frame.log_id);
+        }
+        ids
+    };
+    assert_eq!(ids(&mut tail), [Some(log.log_id()); 9]);
+    // A reader that has rested opens the segment again.
+    tail.seek(Offset::new(35));
+    tail.rest();
+    assert_eq!(ids(&mut tail), [Some(log.log_id()); 6]);
+    // Whose header is damaged says nothing, and is read all the same.
+    world.damage(&name(0), 0, &[0xff; 64]);
+    assert_eq!(ids(&mut world.tail(0)).first(), Some(&None));
+}
