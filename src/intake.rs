@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The source takes configured streams only.
     #[error("the stream is not configured and this source does not open new ones")]
     UnknownStream,
+    /// The source's rules do not allow this stream to whoever is at the other end.
+    #[error("this user may not write to the stream")]
+    Forbidden,
     /// Too many streams exist.
     #[error("there are already {max} streams (intake.streams_max)")]
     TooManyStreams {
@@ -81,6 +84,7 @@ impl Refusal {
         match self {
             Self::BadStream(_) => "bad_stream",
             Self::UnknownStream => "unknown_stream",
+            Self::Forbidden => "forbidden",
             Self::TooManyStreams { .. } => "too_many_streams",
             Self::Malformed => "malformed",
             Self::Empty => "empty",

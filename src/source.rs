@@ -14,6 +14,7 @@ use crate::status::AgentStatus;
 use crate::systemd::activation::Inherited;
 use crate::tasks::Stop;
 
+pub(crate) mod access;
 mod answers;
 mod connection;
 pub mod firehose;

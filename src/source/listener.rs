@@ -32,7 +32,8 @@ impl Listener {
             }
             Self::Unix(listener) => {
                 let (socket, _unnamed) = listener.accept().await?;
-                Ok((Socket::Unix(socket), Peer::Unix))
+                let peer = Peer::of_unix(&socket);
+                Ok((Socket::Unix(socket), peer))
             }
         }
     }

@@ -10,6 +10,7 @@ use standpipe_wal::StreamName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::access::Grants;
 use super::answers::{Due, Fate};
 use super::line::LineParser;
 use super::long_lines::LongLine;
@@ -37,6 +38,8 @@ pub(super) struct Reader<'a> {
     stop: Stop,
     parser: LineParser,
     sorter: Sorter<Door>,
+    /// What this peer may write.
+    grants: Grants<'a>,
     /// Where answers are due; absent for fire and forget.
     answers: Option<mpsc::Sender<Due>>,
     /// Lines that were read so far.
@@ -71,6 +74,7 @@ impl<'a> Reader<'a> {
             stop: service.context.stop.clone(),
             parser: LineParser::new(service.lines.terminator, service.lines.event_bytes_max),
             sorter: Sorter::new(answers.is_some()),
+            grants: service.access.grants(peer.account()),
             // A client that is answered sends again what was not.
             last_bytes: if answers.is_some() { 0 } else { STOP_READ_BYTES_MAX },
             answers,
@@ -129,8 +133,13 @@ impl<'a> Reader<'a> {
     /// Parses what was read. Nothing waits in here.
     fn parse(&mut self, bytes: &[u8]) -> Parsed<Door> {
         let mut parsed = Parsed::of_read(bytes.len());
-        let (sorter, service) = (&mut self.sorter, self.service);
-        let open = |name: &StreamName| service.context.intake.door(name, service.unknown);
+        let (sorter, service, grants) = (&mut self.sorter, self.service, &self.grants);
+        let open = |name: &StreamName| {
+            if !grants.allow(name) {
+                return Err(Refusal::Forbidden);
+            }
+            service.context.intake.door(name, service.unknown)
+        };
         self.parser.feed(bytes, |line| sorter.take(line, &mut parsed, open));
         self.sorter.end_of_read(&parsed);
         self.note_progress(parsed.lines);

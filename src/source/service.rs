@@ -1,6 +1,7 @@
 //! What the connections of one source share.
 
 use super::Context;
+use super::access::Access;
 use super::options::LineOptions;
 use super::refusals::Refusals;
 use crate::intake::UnknownStreams;
@@ -13,6 +14,8 @@ pub(crate) struct Service {
     pub(crate) context: Context,
     pub(crate) lines: LineOptions,
     pub(crate) unknown: UnknownStreams,
+    /// Who may write what.
+    pub(crate) access: Access,
     pub(crate) refusals: Refusals,
 }
 
@@ -22,8 +25,9 @@ impl Service {
         context: Context,
         lines: LineOptions,
         unknown: UnknownStreams,
+        access: Access,
     ) -> Self {
         let refusals = Refusals::new(name.clone());
-        Self { name, context, lines, unknown, refusals }
+        Self { name, context, lines, unknown, access, refusals }
     }
 }

@@ -19,14 +19,45 @@ pub(crate) enum Socket {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
     Tcp(SocketAddr),
-    Unix,
+    Unix(Option<Process>),
+}
+
+/// A process on this host, as the kernel knew it when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    pub(crate) id: Option<i32>,
+}
+
+impl Peer {
+    /// Of a connection that was accepted.
+    pub(crate) fn of_unix(socket: &UnixStream) -> Self {
+        Self::Unix(socket.peer_cred().ok().map(|peer| Process {
+            user: peer.uid(),
+            group: peer.gid(),
+            id: peer.pid(),
+        }))
+    }
+
+    /// User and group, where it is a process on this host.
+    pub(crate) fn account(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Unix(Some(process)) => Some((process.user, process.group)),
+            Self::Unix(None) | Self::Tcp(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
+            Self::Unix(None) => f.write_str("unix"),
+            Self::Unix(Some(Process { user, group, id })) => {
+                write!(f, "unix uid={user} gid={group}")?;
+                id.map_or(Ok(()), |id| write!(f, " pid={id}"))
+            }
         }
     }
 }

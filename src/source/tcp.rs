@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::access::Access;
 use super::listener::{self, Listener};
 use super::options::{EventBytesMax, LineOptions, Listen, Terminator};
 use super::service::Service;
@@ -110,7 +111,8 @@ impl Bound for BoundTcp {
         Box::pin(async move {
             match tokio::net::TcpListener::from_std(self.socket) {
                 Ok(listener) => {
-                    let service = Service::new(name, context, self.lines, self.unknown);
+                    let service =
+                        Service::new(name, context, self.lines, self.unknown, Access::default());
                     listener::run(Listener::Tcp(listener), Arc::new(service)).await;
                 }
                 Err(error) => tracing::error!(source = %name, %error, "cannot listen"),

@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::access::{Access, Account, Allow, group_number};
 use super::listener::{self, Listener};
 use super::options::{EventBytesMax, LineOptions, Mode, Terminator};
 use super::service::Service;
@@ -31,6 +32,12 @@ struct Unix {
     path: PathBuf,
     #[serde(default)]
     mode: Mode,
+    /// Who beside the owner has the mode's middle digit; the agent's own group unless given.
+    #[serde(default)]
+    group: Option<Account>,
+    /// Who may write which streams; without it, whoever may open the socket may write them all.
+    #[serde(default)]
+    allow: Option<Vec<Allow>>,
     #[serde(default)]
     terminator: Terminator,
     #[serde(default)]
@@ -48,24 +55,42 @@ impl Source for Unix {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
         };
+        let access = Access::resolve(self.allow.as_deref()).map_err(named)?;
+        let group = self.group.as_ref().map(group_number).transpose().map_err(named)?;
         let (socket, file) = if let Some(socket) = inherited.take_unix(&self.path) {
             // Its file is the service manager's, with the mode and the owner that it gave it.
+            self.compare(group);
             (socket, None)
         } else {
-            let (socket, file) = bind(&self.path, self.mode.0).map_err(named)?;
+            let (socket, file) = bind(&self.path, self.mode.0, group).map_err(named)?;
             (socket, Some(file))
         };
         let lines =
             LineOptions { terminator: self.terminator.0, event_bytes_max: self.max_event_bytes.0 };
         let unknown = self.unknown_streams.unwrap_or(UnknownStreams::Open);
         let path = self.path.clone();
-        Ok(Box::new(BoundUnix { socket, path, file, lines, unknown }))
+        Ok(Box::new(BoundUnix { socket, path, file, lines, unknown, access }))
+    }
+}
+
+impl Unix {
+    /// Says where a socket that the service manager made differs from what is configured.
+    fn compare(&self, group: Option<u32>) {
+        let Ok(found) = fs::metadata(&self.path) else { return };
+        let mode = found.mode() & 0o777;
+        if mode != self.mode.0 || group.is_some_and(|group| group != found.gid()) {
+            tracing::warn!(
+                path = %self.path.display(), mode = format!("{mode:04o}"), group = found.gid(),
+                "the service manager made this socket with another mode or group than the \
+                 configuration has; to change them, change its socket unit"
+            );
+        }
     }
 }
 
 /// Makes the socket file and listens. A file that a dead process left is replaced; a live one,
 /// and anything that is not a socket, is an error.
-fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
     let address = SockAddr::unix(path)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Err(error) = fs::create_dir(dir)
@@ -82,6 +107,11 @@ fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     socket.bind(&address)?;
     let found = fs::symlink_metadata(path)?;
     let file = SocketFile { path: path.into(), identity: (found.dev(), found.ino()) };
+    if group.is_some() {
+        chown(path, None, group).map_err(|error| {
+            io::Error::new(error.kind(), format!("give the socket to its group: {error}"))
+        })?;
+    }
     // Nobody can connect before `listen`, so nobody can meet the wrong permissions.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(ACCEPT_BACKLOG)?;
@@ -144,6 +174,7 @@ struct BoundUnix {
     file: Option<SocketFile>,
     lines: LineOptions,
     unknown: UnknownStreams,
+    access: Access,
 }
 
 impl Bound for BoundUnix {
@@ -154,10 +185,10 @@ impl Bound for BoundUnix {
     fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let name = self.address();
         Box::pin(async move {
-            let Self { socket, file, lines, unknown, .. } = *self;
+            let Self { socket, file, lines, unknown, access, .. } = *self;
             match tokio::net::UnixListener::from_std(socket) {
                 Ok(listener) => {
-                    let service = Service::new(name, context, lines, unknown);
+                    let service = Service::new(name, context, lines, unknown, access);
                     listener::run(Listener::Unix(listener), Arc::new(service)).await;
                 }
                 Err(error) => tracing::error!(source = %name, %error, "cannot listen"),
@@ -177,7 +208,7 @@ mod tests {
     fn the_file_has_its_mode_and_goes_with_the_listener() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("made").join("in.sock");
-        let (listener, file) = bind(&path, 0o620).unwrap();
+        let (listener, file) = bind(&path, 0o620, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
         assert!(UnixStream::connect(&path).is_ok());
         drop((listener, file));
@@ -190,8 +221,8 @@ mod tests {
         let path = dir.path().join("in.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "the standard library leaves the file");
-        let (live, _file) = bind(&path, 0o660).unwrap();
-        assert_eq!(bind(&path, 0o660).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let (live, _file) = bind(&path, 0o660, None).unwrap();
+        assert_eq!(bind(&path, 0o660, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(UnixStream::connect(&path).is_ok());
         drop(live);
     }
@@ -212,7 +243,7 @@ mod tests {
             }
             waiting.push(client);
         }
-        assert_eq!(bind(&path, 0o660).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind(&path, 0o660, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(path.exists());
     }
 
@@ -221,7 +252,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("precious");
         fs::write(&path, "data").unwrap();
-        assert_eq!(bind(&path, 0o660).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(bind(&path, 0o660, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"data");
     }
 
@@ -229,7 +260,7 @@ mod tests {
     fn another_ones_socket_is_not_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("in.sock");
-        let (listener, file) = bind(&path, 0o660).unwrap();
+        let (listener, file) = bind(&path, 0o660, None).unwrap();
         fs::remove_file(&path).unwrap();
         let _theirs = UnixListener::bind(&path).unwrap();
         drop((listener, file));

@@ -106,6 +106,27 @@ async fn unknown_streams_need_a_door_that_opens_them() {
 }
 
 #[tokio::test]
+async fn a_user_writes_the_streams_that_the_rules_allow_it() {
+    let user = rustix::process::geteuid().as_raw();
+    let (own, other) = (format!("user = {user}"), format!("user = {}", user + 1));
+    let options = format!(
+        "allow = [{{ {own}, streams = ['orders', 'app-*'] }}, {{ {other}, streams = ['*'] }}]"
+    );
+    let (door, owner) = Setup::unix(&options).start();
+    let stored = owner.store_all();
+    say(&door, b"orders 1\napp-x 2\napp 3\nclicks 4\nclicks 5\norders 6\n").await;
+    assert_eq!(stream(&stored, "orders"), [b"1", b"6"]);
+    assert_eq!(stream(&stored, "app-x"), [b"2"]);
+    assert_eq!(door.refused("forbidden"), 3);
+    let mut client = door.acknowledged().await;
+    client.write(b"clicks 1\norders 2\n").await;
+    assert!(client.line().await.unwrap().starts_with("NAK 1 forbidden "));
+    assert_eq!(client.line().await.unwrap(), "ACK 2");
+    drop(client);
+    door.stop().await;
+}
+
+#[tokio::test]
 async fn the_number_of_streams_is_bounded() {
     let intake = double::Options { streams_max: 2, ..double::Options::default() };
     let (door, owner) = Setup { intake, ..Setup::default() }.start();
