@@ -12,7 +12,8 @@ use standpipe_wal::lock::DirLock;
 use tokio::task::JoinSet;
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::raw::Raw;
+use crate::config::{Config, Resolved};
 use crate::journal::Journal;
 use crate::limits::service::{OPEN_FILES_PER_CONNECTION, STOP_MARGIN};
 use crate::limits::{FREE_SPACE_LOOK_INTERVAL, STOP_GRACE};
@@ -25,19 +26,21 @@ use crate::world::World;
 
 pub mod pipeline;
 pub mod pulse;
+mod reload;
 mod streams;
 
 use pipeline::{Ground, Pipeline};
 pub use pipeline::{pool_dir, streams_dir};
 use pulse::Pulse;
+pub use reload::Reload;
 
 /// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     addresses: Vec<String>,
     pipeline: Pipeline,
-    pulse: Option<Pulse>,
-    drain_timeout: Duration,
+    registry: admin::Registry,
+    config: Arc<Config>,
     status: Arc<AgentStatus>,
     stop_sources: Stopper,
     sources: JoinSet<()>,
@@ -92,13 +95,13 @@ impl Agent {
         let registry = admin::Registry::new(journal.clone(), status.clone(), price);
         let rates = registry.clone().watch_rates();
         tasks::spawn_on(&mut service, until(service_stop.clone(), rates));
-        let pulse = Pulse::new(journal.clone(), registry.clone(), &config);
         let letters = admin::dead_letters::Keeper {
             letters: pipeline.letters().clone(),
             intake: pipeline.intake().clone(),
         };
         let more = admin::dead_letters::routes(letters);
-        tasks::spawn_on(&mut service, admin::serve(admin, registry, more, service_stop));
+        let served = admin::serve(admin, registry.clone(), more, service_stop);
+        tasks::spawn_on(&mut service, served);
         report_unserved(&inherited);
 
         pipeline.open_existing().await?;
@@ -106,8 +109,8 @@ impl Agent {
         Ok(Self {
             addresses,
             pipeline,
-            pulse: Some(pulse),
-            drain_timeout: config.upload.drain_timeout,
+            registry,
+            config,
             status,
             stop_sources,
             sources,
@@ -117,14 +120,28 @@ impl Agent {
         })
     }
 
-    /// What tells whether the pipeline moves; to be had once.
-    pub fn take_pulse(&mut self) -> Option<Pulse> {
-        self.pulse.take()
+    /// What tells whether the pipeline moves.
+    pub fn pulse(&self) -> Pulse {
+        let journal = self.journal().clone();
+        Pulse::new(journal, self.registry.clone(), self.config.upload.backoff_max)
+    }
+
+    /// Takes over what a changed configuration says, if all of it can be taken over while the agent
+    /// runs; else nothing of it.
+    pub fn reload(&self, before: &Raw, after: &Resolved) -> Reload {
+        let reload = reload::plan(before, after, self.journal());
+        if reload.refused.is_empty() {
+            let config = &after.config;
+            self.journal().quota().set_limits(config.wal.bytes_max, config.wal.free_bytes_min);
+            let (default, streams) = (config.stream_default.clone(), config.streams.clone());
+            self.pipeline.intake().set_streams(default, streams);
+        }
+        reload
     }
 
     /// How long a stop takes at most, where the disk answers.
     pub fn stop_max(&self) -> Duration {
-        2 * STOP_GRACE + self.drain_timeout + STOP_MARGIN
+        2 * STOP_GRACE + self.config.upload.drain_timeout + STOP_MARGIN
     }
 
     /// Where the sources listen, in the order of the configuration.

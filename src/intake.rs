@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use standpipe_wal::{Events, Offset, StreamName};
 use tokio::sync::mpsc::OwnedPermit;
@@ -110,10 +110,16 @@ pub struct Intake(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     journal: Arc<Journal>,
-    stream_default: StreamConfig,
-    streams: BTreeMap<StreamName, StreamConfig>,
+    settings: RwLock<Arc<StreamTable>>,
     memory: Arc<Semaphore>,
     memory_max: usize,
+}
+
+/// What holds for streams that are opened.
+#[derive(Debug)]
+struct StreamTable {
+    default: StreamConfig,
+    named: BTreeMap<StreamName, StreamConfig>,
 }
 
 /// One stream's entrance; cheap to clone and to keep per connection.
@@ -138,16 +144,29 @@ impl Intake {
         memory_max: usize,
     ) -> Self {
         let memory = Arc::new(Semaphore::new(memory_max));
-        Self(Arc::new(Inner { journal, stream_default, streams, memory, memory_max }))
+        let table = StreamTable { default: stream_default, named: streams };
+        let settings = RwLock::new(Arc::new(table));
+        Self(Arc::new(Inner { journal, settings, memory, memory_max }))
+    }
+
+    /// What holds for streams that are opened from now on.
+    pub fn set_streams(
+        &self,
+        stream_default: StreamConfig,
+        streams: BTreeMap<StreamName, StreamConfig>,
+    ) {
+        let table = Arc::new(StreamTable { default: stream_default, named: streams });
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     /// The stream of this name, opened if it is new and `unknown` allows it. Returns at once; the
     /// stream's directory is made and scanned by its owner.
     pub fn door(&self, name: &StreamName, unknown: UnknownStreams) -> Result<Door, Refusal> {
         let inner = &*self.0;
-        let settings = match (inner.streams.get(name), unknown) {
+        let table = inner.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = match (table.named.get(name), unknown) {
             (Some(settings), _) => settings,
-            (None, UnknownStreams::Open) => &inner.stream_default,
+            (None, UnknownStreams::Open) => &table.default,
             (None, UnknownStreams::Configured) => return Err(Refusal::UnknownStream),
         };
         match inner.journal.find_or_add(name, settings) {

@@ -32,7 +32,7 @@ restarts_refuse_nobody() {
     done
     touch "$machine/root/stop"
     wait "$client"
-    grep -q 'refused=0' "$work/client" || { cat "$work/client" && fail "no connection is refused"; }
+    grep -q 'acknowledged=[1-9].* refused=0 ' "$work/client" || { cat "$work/client" && fail "no connection is refused"; }
     shown "no connection was refused meanwhile: $(cat "$work/client")"
 }
 
@@ -87,6 +87,22 @@ END
     shown "its own user, no capabilities, no new privileges, filtered system calls"
     no_override
 }
+
+# The configuration is read again: all of it, or nothing and every key that takes a restart is named.
+reloads() {
+    local pid
+    pid=$(main_pid)
+    printf '[wal]\nbytes_max = "3GiB"\n' >>"$machine/etc/standpipe/standpipe.toml"
+    expect "the service reloads" inside systemctl reload standpipe.service
+    eventually "and says what it took over" logged 'reloaded the configuration.*wal.bytes_max'
+    printf 'owners = 3\n' >>"$machine/etc/standpipe/standpipe.toml"
+    expect "it is asked to reload what takes a restart" inside systemctl reload standpipe.service
+    eventually "and names that" logged 'not reloaded.*wal.owners'
+    [ "$(main_pid)" = "$pid" ] && is_active || fail "a reload is no restart"
+    sed -i '/^\[wal\]$/,$d' "$machine/etc/standpipe/standpipe.toml"
+}
+
+logged() { inside journalctl -u standpipe.service --no-pager | grep -q "$1"; }
 
 # systemd hands the file over; the agent's user cannot read the original.
 gets_credentials() {

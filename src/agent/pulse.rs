@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::admin::{Registry, Snapshot};
-use crate::config::Config;
 use crate::journal::Journal;
 use crate::limits::service::DELIVERY_STILL_MAX;
 
@@ -24,10 +23,8 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new(journal: Arc<Journal>, registry: Registry, config: &Config) -> Self {
-        let lingers = config.streams.values().chain([&config.stream_default]);
-        let linger = lingers.map(|stream| stream.linger).max().unwrap_or_default();
-        let still_max = DELIVERY_STILL_MAX + linger + config.upload.backoff_max;
+    pub(super) fn new(journal: Arc<Journal>, registry: Registry, backoff_max: Duration) -> Self {
+        let still_max = DELIVERY_STILL_MAX + backoff_max;
         Self { journal, registry, delivery: Delivery::new(still_max, Instant::now()) }
     }
 
@@ -36,7 +33,10 @@ impl Pulse {
     pub async fn beat(&mut self) -> (Snapshot, Option<Duration>) {
         self.journal.probe().await;
         let snapshot = self.snapshot();
-        let stuck = self.delivery.observe(&snapshot, Instant::now());
+        let streams = self.journal.streams();
+        let linger = streams.iter().map(|stream| stream.settings().linger).max();
+        let linger = linger.unwrap_or_default();
+        let stuck = self.delivery.observe(&snapshot, linger, Instant::now());
         (snapshot, stuck)
     }
 
@@ -63,7 +63,7 @@ impl Delivery {
     }
 
     /// How long nothing has moved, where that is too long.
-    fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Option<Duration> {
+    fn observe(&mut self, snapshot: &Snapshot, linger: Duration, now: Instant) -> Option<Duration> {
         let streams = || snapshot.streams.iter();
         let marks = streams().map(|stream| {
             (stream.committed, stream.delivered_events, stream.calls, stream.upload.since)
@@ -76,7 +76,7 @@ impl Delivery {
             self.moved_at = now;
         }
         let still = now.saturating_duration_since(self.moved_at);
-        (still > self.still_max).then_some(still)
+        (still > self.still_max + linger).then_some(still)
     }
 }
 
@@ -114,9 +114,10 @@ mod tests {
     fn delivery_is_stuck_only_where_something_waits_and_nothing_moves() {
         let (status, registry) = one();
         let start = Instant::now();
-        let mut delivery = Delivery::new(5 * MINUTE, start);
+        let mut delivery = Delivery::new(4 * MINUTE, start);
         let mut at = |minutes: u32| {
-            delivery.observe(&registry.snapshot(), start + minutes * MINUTE).map(|d| d / 60)
+            let now = start + minutes * MINUTE;
+            delivery.observe(&registry.snapshot(), MINUTE, now).map(|still| still / 60)
         };
         assert_eq!(at(100), None, "nothing waits");
         status.durable.set(10);

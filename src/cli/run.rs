@@ -1,5 +1,6 @@
 //! `standpipe run`: the agent, until a signal ends it.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use standpipe_wal::fs::real::RealFs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArgs, EXIT_CODES, output};
-use crate::agent::Agent;
+use crate::agent::{Agent, Reload};
+use crate::config::Resolved;
+use crate::config::raw::Raw;
 use crate::systemd::Notifier;
 use crate::systemd::activation::Inherited;
 use crate::telemetry::{self, Format};
@@ -73,6 +76,8 @@ fn raise_open_files() {
 struct Agents {
     agent: Agent,
     firehose: Option<Agent>,
+    /// The configuration that holds, where it can be read again.
+    effective: Option<Raw>,
 }
 
 impl Agents {
@@ -90,22 +95,31 @@ async fn serve(args: &Args, inherited: Inherited) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut agents = tokio::select! {
         agents = start(args, inherited) => agents?,
-        name = signals.next() => anyhow::bail!("{name} came before the agent had started"),
+        name = signals.end() => anyhow::bail!("{name} came before the agent had started"),
     };
     let notifier = Notifier::from_environment();
     notifier.ready();
-    let name = match agents.agent.take_pulse() {
-        Some(pulse) => tokio::select! {
-            name = signals.next() => name,
-            never = service::tell(&notifier, pulse) => match never {},
-        },
-        None => signals.next().await,
+    let name = {
+        let mut telling = std::pin::pin!(service::tell(&notifier, agents.agent.pulse()));
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::End(name) => break name,
+                    Asked::Reload => {
+                        notifier.reloading();
+                        reload(args, &mut agents);
+                        notifier.ready();
+                    }
+                },
+                never = &mut telling => match never {},
+            }
+        }
     };
     notifier.stopping(agents.agent.stop_max());
     tracing::info!(signal = name, "stopping");
     tokio::select! {
         () = agents.stop() => {}
-        name = signals.next() => anyhow::bail!(
+        name = signals.end() => anyhow::bail!(
             "{name} came while the agent was stopping: ended at once, the next start recovers"
         ),
     }
@@ -114,24 +128,54 @@ async fn serve(args: &Args, inherited: Inherited) -> anyhow::Result<()> {
 }
 
 async fn start(args: &Args, inherited: Inherited) -> anyhow::Result<Agents> {
-    let (agent, firehose) = if let Some(dir) = &args.local {
+    let (agent, firehose, effective) = if let Some(dir) = &args.local {
         let started = local::start(dir, args.config.config.as_deref()).await?;
-        (started.agent, Some(started.firehose))
+        (started.agent, Some(started.firehose), None)
     } else {
-        let loaded = args.config.load()?;
-        let agent = Agent::start_with(loaded.resolved.config, Arc::new(RealFs), inherited).await?;
+        let Resolved { config, effective } = args.config.load()?.resolved;
+        let agent = Agent::start_with(config, Arc::new(RealFs), inherited).await?;
         let lines = agent.addresses().iter().map(|address| format!("listening on {address}\n"));
         output::print(&lines.collect::<String>())?;
-        (agent, None)
+        (agent, None, Some(effective))
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), addresses = ?agent.addresses(), "started");
-    Ok(Agents { agent, firehose })
+    Ok(Agents { agent, firehose, effective })
 }
 
-/// The signals that ask a program to end.
+/// Reads the configuration again, and says what came of it. Nothing of it is taken over where a part
+/// of it cannot be.
+fn reload(args: &Args, agents: &mut Agents) {
+    let Some(before) = &agents.effective else {
+        return tracing::warn!("not reloaded: with --local the configuration is read at the start");
+    };
+    let after = match args.config.load() {
+        Ok(loaded) => loaded.resolved,
+        Err(error) => {
+            let error = format!("{error:#}");
+            return tracing::error!(error, "not reloaded: the configuration is wrong");
+        }
+    };
+    let Reload { changed, refused } = agents.agent.reload(before, &after);
+    if refused.is_empty() {
+        tracing::info!(?changed, "reloaded the configuration");
+        agents.effective = Some(after.effective);
+    } else {
+        tracing::error!(
+            ?refused,
+            ?changed,
+            "not reloaded: nothing was changed, because some of it takes a restart, which refuses \
+             no connection and loses nothing"
+        );
+    }
+}
+
+/// The signals that ask a program for something. A terminal that was closed asks it to end.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    /// Whether a hang-up means that the terminal was closed.
+    on_terminal: bool,
 }
 
 impl Signals {
@@ -140,14 +184,34 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+            on_terminal: std::io::stderr().is_terminal(),
         })
     }
 
-    /// Waits for one and says its name.
-    async fn next(&mut self) -> &'static str {
+    /// Waits for one and says what it asks for.
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.hangup.recv() => {
+                if self.on_terminal { Asked::End("SIGHUP") } else { Asked::Reload }
+            }
         }
     }
+
+    /// Waits for one that asks the program to end, and says its name.
+    async fn end(&mut self) -> &'static str {
+        loop {
+            if let Asked::End(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    End(&'static str),
+    Reload,
 }

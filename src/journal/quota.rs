@@ -14,8 +14,8 @@ use crate::status::Disk;
 /// The log's share of the disk. Owners report what they take, intake asks before it accepts.
 #[derive(Debug)]
 pub struct Quota {
-    bytes_max: u64,
-    free_bytes_min: u64,
+    bytes_max: AtomicU64,
+    free_bytes_min: AtomicU64,
     used: AtomicU64,
     free: AtomicU64,
     /// Counts the times that there became more room: waiters look again after each.
@@ -28,13 +28,28 @@ impl Quota {
     /// A quota of `bytes_max` for everything, which leaves `free_bytes_min` of the file system.
     pub fn new(bytes_max: u64, free_bytes_min: u64) -> Self {
         Self {
-            bytes_max,
-            free_bytes_min,
+            bytes_max: AtomicU64::new(bytes_max),
+            free_bytes_min: AtomicU64::new(free_bytes_min),
             used: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             relief: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// From now on these limits hold. Who waits looks again.
+    pub fn set_limits(&self, bytes_max: u64, free_bytes_min: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.free_bytes_min.store(free_bytes_min, Ordering::Relaxed);
+        self.relieve();
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn free_bytes_min(&self) -> u64 {
+        self.free_bytes_min.load(Ordering::Relaxed)
     }
 
     /// What is taken now.
@@ -54,23 +69,23 @@ impl Quota {
 
     /// Whether this would be less free space than must stay.
     pub(crate) fn is_short_of(&self, free_bytes: u64) -> bool {
-        free_bytes < self.free_bytes_min
+        free_bytes < self.free_bytes_min()
     }
 
     /// The file system has this many bytes free.
     pub fn report_free(&self, bytes: u64) {
         let before = self.free.swap(bytes, Ordering::Relaxed);
-        if before < self.free_bytes_min && bytes >= self.free_bytes_min {
+        if before < self.free_bytes_min() && bytes >= self.free_bytes_min() {
             self.relieve();
         }
     }
 
     /// Which limit `bytes` more would break, on top of `in_flight` that were accepted already.
     pub(crate) fn full(&self, in_flight: u64, bytes: u64) -> Option<&'static str> {
-        if self.used() + in_flight + bytes > self.bytes_max {
+        if self.used() + in_flight + bytes > self.bytes_max() {
             return Some("wal.bytes_max");
         }
-        if self.free.load(Ordering::Relaxed) < self.free_bytes_min {
+        if self.free.load(Ordering::Relaxed) < self.free_bytes_min() {
             return Some("wal.free_bytes_min");
         }
         None
@@ -81,9 +96,9 @@ impl Quota {
         let free = self.free.load(Ordering::Relaxed);
         Disk {
             used_bytes: self.used(),
-            bytes_max: self.bytes_max,
+            bytes_max: self.bytes_max(),
             free_bytes: (free != u64::MAX).then_some(free),
-            free_bytes_min: self.free_bytes_min,
+            free_bytes_min: self.free_bytes_min(),
             pool_bytes: 0,
             full: self.full(0, 0).map(str::to_owned),
         }
@@ -189,5 +204,20 @@ mod tests {
         assert!(relief.changes.has_changed().unwrap());
         drop(relief);
         assert_eq!(quota.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn limits_can_be_changed_and_who_waits_is_told() {
+        let quota = Quota::new(100, 10);
+        quota.report(0, 90);
+        quota.report_free(20);
+        assert_eq!(quota.full(0, 20), Some("wal.bytes_max"));
+        let relief = quota.relief();
+        quota.set_limits(200, 10);
+        assert!(relief.changes.has_changed().unwrap());
+        assert_eq!(quota.full(0, 20), None);
+        quota.set_limits(200, 21);
+        assert_eq!(quota.full(0, 20), Some("wal.free_bytes_min"));
+        assert!(quota.is_short_of(20));
     }
 }

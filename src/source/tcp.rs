@@ -58,6 +58,13 @@ pub(super) fn default_for(address: SocketAddr) -> UnknownStreams {
     }
 }
 
+/// The line protocol has no password and no encryption.
+fn warn_of_network(address: SocketAddr) {
+    if !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(%address, "listens on the network: whoever reaches this port may write events");
+    }
+}
+
 /// Listens on the first of the name's addresses that can be had, or is handed the socket that
 /// listens there already.
 pub(super) fn bind(
@@ -69,12 +76,14 @@ pub(super) fn bind(
     let addresses = listen.resolve().map_err(named)?;
     if let Some(socket) = inherited.take_tcp(&addresses) {
         let address = socket.local_addr().map_err(named)?;
+        warn_of_network(address);
         return Ok((socket, address));
     }
     for address in addresses {
         match bind_one(address) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(named)?;
+                warn_of_network(address);
                 return Ok((socket, address));
             }
             Err(error) => last = error,
