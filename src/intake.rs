@@ -17,6 +17,8 @@ use crate::journal::{Append, Journal, Message, Room, Stream, TooManyStreams};
 
 #[cfg(test)]
 pub(crate) mod double;
+#[cfg(test)]
+mod tests;
 
 /// Whether a source may bring a stream into being by naming it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -188,15 +190,39 @@ impl Intake {
         let stream = &door.0;
         self.wait_until_writable(stream, answered).await?;
         self.wait_for_disk(stream, bytes as u64).await?;
-        let stream_room = take(&stream.room, bytes, stream.room_bytes).await?;
-        // Made first, so that it is dropped last wherever this ends.
-        let landing = Landing::new(self.0.journal.quota());
-        let total_room = take(&self.0.memory, bytes, self.0.memory_max).await?;
+        let room = self.take_share(stream, bytes).await?;
         let Ok(slot) = stream.owner.clone().reserve_owned().await else {
             return Err(Refusal::Stopping);
         };
-        let room = Room { _total: total_room, _stream: stream_room, _landing: landing };
         Ok(Permit { stream: stream.clone(), slot, room })
+    }
+
+    /// Waits for memory. No stream takes more than it leaves to the others: events of clients that
+    /// cannot be told are kept while their log cannot be written, and two such streams with half of
+    /// the memory each would stop all. Each further one takes half of what is left at most. A stream
+    /// that holds nothing may take what it asks for.
+    async fn take_share(&self, stream: &Stream, bytes: usize) -> Result<Room, Refusal> {
+        let Inner { memory, memory_max, journal, .. } = &*self.0;
+        let Ok(_turn) = stream.turn.acquire().await else { return Err(Refusal::Stopping) };
+        if !self.is_fair(stream, bytes) {
+            // Made before the next look: what lands in between is seen.
+            let mut relief = journal.quota().relief();
+            while !self.is_fair(stream, bytes) {
+                relief.changed().await;
+            }
+        }
+        // Made first, so that it is dropped last wherever this ends.
+        let landing = Landing::new(journal.quota());
+        let total = take(memory, bytes, *memory_max).await?;
+        let own = take(&stream.room, bytes, stream.room_bytes).await?;
+        Ok(Room { _total: total, _stream: own, _landing: landing })
+    }
+
+    /// Whether a stream with `bytes` more holds no more than it leaves.
+    fn is_fair(&self, stream: &Stream, bytes: usize) -> bool {
+        let own_left = stream.room.available_permits();
+        let held = stream.room_bytes - own_left;
+        held == 0 || (bytes <= own_left && held + 2 * bytes <= self.0.memory.available_permits())
     }
 
     async fn wait_until_writable(&self, stream: &Stream, answered: bool) -> Result<(), Refusal> {

@@ -78,6 +78,8 @@ pub struct Stream {
     pub(crate) room: Arc<tokio::sync::Semaphore>,
     /// What `room` holds when all of it is free.
     pub(crate) room_bytes: usize,
+    /// Who waits for room has it: one for each stream, first come, first served.
+    pub(crate) turn: tokio::sync::Semaphore,
 }
 
 impl fmt::Debug for Stream {
@@ -252,6 +254,7 @@ impl Journal {
             full: Fullness::default(),
             room: Arc::new(tokio::sync::Semaphore::new(self.stream_memory_max)),
             room_bytes: self.stream_memory_max,
+            turn: tokio::sync::Semaphore::new(1),
         });
         stream.status.log.enter("opening", "the log is not read yet");
         streams.insert(name.clone(), stream.clone());
