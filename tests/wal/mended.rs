@@ -44,7 +44,10 @@ fn a_repair_says_what_it_will_do_does_it_and_keeps_what_it_takes_out() {
         std::fs::read(kept).unwrap(),
         broken[begin..begin + usize::try_from(FRAME).unwrap()]
     );
-    assert_eq!(ground.look(&["verify"]).code, 0);
+    let verified = ground.look(&["verify"]);
+    assert_eq!(verified.code, 0);
+    let said = "offsets 20 to 30 (10 events) are lost; a repair took the damage out";
+    assert!(verified.text().contains(said), "{}", verified.text());
     let said = ground.look(&["cat", "orders"]);
     let expected: String = (0..20).chain(30..1000).map(|offset| payload(offset) + "\n").collect();
     assert_eq!(said.text(), expected);

@@ -185,8 +185,7 @@ fn render(streams: &[StreamListing], pool: &PoolListing, colors: bool) -> String
     }
     if pool.files > 0 {
         let (files, size) = (human::count(pool.files), human::bytes(pool.bytes));
-        let waiting =
-            format!("\npool: {files} trimmed segments wait to be written again, {size}\n");
+        let waiting = format!("\npool: {files} trimmed files wait to be written again, {size}\n");
         text += &waiting;
     }
     text

@@ -82,16 +82,18 @@ struct Report<'a> {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let place = args.place.place()?;
     match (args.watch, args.json) {
-        (None, false) => output::print(&render(&see(args, &place)?, &place, output::colors())),
+        (None, false) => output::print(&draw(args, &place)?),
         (None, true) => output::print_json(&report(&see(args, &place)?)),
-        (Some(interval), false) => watch::draw_for_ever(interval, || {
-            Ok(render(&see(args, &place)?, &place, output::colors()))
-        }),
+        (Some(interval), false) => watch::draw_for_ever(interval, || draw(args, &place)),
         (Some(interval), true) => watch::repeat(interval, || {
             let line = serde_json::to_string(&report(&see(args, &place)?));
             Ok(line.context("write JSON")? + "\n")
         }),
     }
+}
+
+fn draw(args: &Args, place: &Place) -> anyhow::Result<String> {
+    Ok(render(&see(args, place)?, place, output::colors(), output::columns()))
 }
 
 fn see(args: &Args, place: &Place) -> anyhow::Result<Sight> {
@@ -118,7 +120,7 @@ fn keep_one(sight: &mut Sight, name: &str) -> anyhow::Result<()> {
 }
 
 /// The table, headed by what was seen.
-fn render(sight: &Sight, place: &Place, colors: bool) -> String {
+fn render(sight: &Sight, place: &Place, colors: bool, columns: Option<usize>) -> String {
     let heading = heading(sight.agent, sight.pid, &sight.notes, place);
     if sight.streams.is_empty() {
         return format!("{heading}no streams yet\n");
@@ -139,7 +141,7 @@ fn render(sight: &Sight, place: &Place, colors: bool) -> String {
     for stat in &sight.streams {
         table.row(row(stat));
     }
-    format!("{heading}\n{}", table.render(colors))
+    format!("{heading}\n{}", table.render_within(colors, columns))
 }
 
 fn row(stat: &Stat) -> [Cell; 11] {

@@ -64,6 +64,8 @@ pub struct NextStart {
     pub gap: Option<Range<Offset>>,
     /// Whether the log would get a new identity.
     pub new_log_id: bool,
+    /// Segments whose header is damaged: a copy of it would go to the quarantine.
+    pub damaged_headers: Vec<String>,
     /// Segments in the making that would be removed.
     pub removed: Vec<String>,
     /// Files that would be moved to the quarantine.
@@ -185,6 +187,9 @@ fn next_start(
         unproven_bytes: unreadable_bytes + unproven.sum::<u64>(),
         gap: judged.gap,
         new_log_id: judged.new_log_id,
+        damaged_headers: names(
+            chain.links.iter().filter(|link| link.header.is_none()).map(|link| &link.path),
+        ),
         removed: names(survey.drafts.iter()),
         set_aside: names(foreign.chain(misplaced).chain(unreadable)),
     }

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::events;
+use crate::events::{self, Events};
 use crate::fs::sim::{Fault, Loss, SimFs};
+use crate::inspect::verify::Verified;
 use crate::log::tests::{SEGMENT, Seeded, numbered};
+use crate::offset;
 use crate::segment::SegmentId;
 use crate::tail::{Cause, Step, Tail};
 
@@ -58,9 +60,9 @@ fn mend(disk: &SimFs) -> Result<Repaired, Error> {
     repair(&fs, dir, &stream(), &options(), Offset::ZERO, 2, &mut |_| {})
 }
 
-fn is_clean(disk: &SimFs) -> bool {
+fn look(disk: &SimFs) -> Verified {
     let request = Request { committed: Offset::ZERO, durable: None };
-    verify(disk, Path::new(STREAMS), &stream(), request, &mut |_| {}).unwrap().is_clean()
+    verify(disk, Path::new(STREAMS), &stream(), request, &mut |_| {}).unwrap()
 }
 
 /// The offsets of the events that can be read, each checked, and of those that are lost.
@@ -88,7 +90,11 @@ fn read(disk: &SimFs) -> (BTreeSet<u64>, BTreeSet<u64>) {
 
 #[track_caller]
 fn assert_mended(disk: &SimFs, lost: &BTreeSet<u64>) {
-    assert!(is_clean(disk));
+    let verified = look(disk);
+    assert!(verified.is_clean());
+    let taken_out: u64 =
+        verified.segments.iter().flat_map(|one| &one.taken_out).map(offset::count).sum();
+    assert_eq!(taken_out, lost.len() as u64);
     let (found, missing) = read(disk);
     assert_eq!(&missing, lost, "a reader is still told what is lost");
     assert_eq!(found, (0..1000).filter(|offset| !lost.contains(offset)).collect());
@@ -102,7 +108,7 @@ fn every_frame_of_a_segment_can_be_taken_out() {
             let disk = whole.fork();
             damage(&disk, path, 4096 + frame * FRAME + 60);
             damage(&disk, path, 4096 + (frame + 5) * FRAME + 60);
-            assert!(!is_clean(&disk));
+            assert!(!look(&disk).is_clean());
             let (_, lost) = read(&disk);
             assert_eq!(lost.len(), 20, "{index} {frame}");
             let repaired = mend(&disk).unwrap();
@@ -134,6 +140,23 @@ fn a_header_is_made_again_and_the_last_frame_and_the_seal_are_given_up() {
     assert_eq!(read(&disk).1, lost);
     mend(&disk).unwrap();
     assert_mended(&disk, &lost);
+}
+
+#[test]
+fn what_was_lost_of_a_sync_is_lost_although_its_other_frame_did_not_know_it_durable() {
+    let disk = SimFs::new(1);
+    disk.create_dir(Path::new(STREAMS)).unwrap();
+    let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(disk.clone()), Path::new(STREAMS));
+    let (mut log, _) = Log::open(&fs, dir, &stream(), &options(), Offset::ZERO, 1).unwrap();
+    log.push(numbered(0..10, 96), 1);
+    let mut raw = Events::with_capacity(1000, Flags { raw: true });
+    (10..1000).for_each(|offset| raw.push(format!("{offset:08}").as_bytes()));
+    log.push(raw, 1);
+    log.sync(1).unwrap();
+    log.close(1).unwrap();
+    damage(&disk, &segments(&disk)[0], 4096 + 60);
+    mend(&disk).unwrap();
+    assert_mended(&disk, &(0..10).collect());
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn the_table_is_aligned_and_says_what_was_seen() {
         &sight(vec![quiet, stat("orders", "missing", "no such delivery stream")]),
         &place(),
         false,
+        None,
     );
     let expected = "\
 agent running (process 7), data in /data
@@ -49,7 +50,7 @@ fn a_stopped_agent_and_what_could_not_be_seen_are_said() {
     sight.agent = Agent::Stopped;
     sight.pid = None;
     sight.notes.push("the committed offsets cannot be read".to_owned());
-    let text = render(&sight, &place(), false);
+    let text = render(&sight, &place(), false, None);
     assert!(text.starts_with("agent stopped; read from the log in /data\n"), "{text}");
     assert!(text.contains("note: the committed offsets cannot be read\n"), "{text}");
     assert!(text.ends_with("no streams yet\n"), "{text}");

@@ -97,6 +97,8 @@ pub(in crate::cli::wal) struct Segment {
     pub(in crate::cli::wal) damage: Vec<Damaged>,
     /// Offsets that the writer left out knowingly.
     pub(in crate::cli::wal) gaps: Vec<Span>,
+    /// Events that are lost, and whose damage a repair took out.
+    pub(in crate::cli::wal) taken_out: Vec<Span>,
     /// Frames of a write that failed, which the next segment holds.
     pub(in crate::cli::wal) superseded_frames: u64,
 }
@@ -118,6 +120,7 @@ pub(in crate::cli::wal) struct Start {
     pub(in crate::cli::wal) unproven_bytes: u64,
     pub(in crate::cli::wal) gap: Option<Span>,
     pub(in crate::cli::wal) new_log_id: bool,
+    pub(in crate::cli::wal) damaged_headers: Vec<String>,
     pub(in crate::cli::wal) removed: Vec<String>,
     pub(in crate::cli::wal) set_aside: Vec<String>,
 }
@@ -185,6 +188,7 @@ impl From<&SegmentCheck> for Segment {
             header_damaged: !check.header,
             damage: damage.collect(),
             gaps: check.gaps.iter().map(Span::from).collect(),
+            taken_out: check.taken_out.iter().map(Span::from).collect(),
             superseded_frames: check.superseded,
         }
     }
@@ -203,6 +207,7 @@ impl From<&NextStart> for Start {
             unproven_bytes: start.unproven_bytes,
             gap: start.gap.as_ref().map(Span::from),
             new_log_id: start.new_log_id,
+            damaged_headers: start.damaged_headers.clone(),
             removed: start.removed.clone(),
             set_aside: start.set_aside.clone(),
         }

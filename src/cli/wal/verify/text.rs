@@ -15,16 +15,13 @@ pub(in crate::cli::wal) fn render(report: &Report, colors: bool) -> String {
     }
     let pool = &report.pool;
     if pool.files > 0 {
-        let (files, frames) = (human::count(pool.files), human::count(pool.frames));
+        let (files, frames) = (counted(pool.files, "segment"), counted(pool.frames, "frame"));
         line(
             &mut text,
-            format_args!(
-                "\npool: {files} trimmed segments wait to be written again; {frames} frames of \
-                 their last life are whole"
-            ),
+            format_args!("\npool: {files} to be written again, with {frames} of before"),
         );
     }
-    let (bytes, took) = (human::bytes(report.bytes), human::age(report.seconds));
+    let (bytes, took) = (human::bytes(report.bytes), human::age(report.seconds.max(0.001)));
     let rate = rate(report.bytes, report.seconds);
     line(&mut text, format_args!("\nread {bytes} in {took}{rate}"));
     text
@@ -53,28 +50,27 @@ fn render_stream(text: &mut String, stream: &StreamReport, agent: Agent, colors:
     };
     let verdict =
         if stream.clean { paint(Style::Good, "clean") } else { paint(Style::Bad, "damaged") };
-    let (events, frames) = (human::count(stream.events), human::count(stream.frames));
-    let segments = human::count(stream.segments.len() as u64);
-    let size = human::bytes(stream.bytes);
-    line(
-        text,
-        format_args!(
-            "{}: {verdict}; {events} events in {frames} frames, {segments} segments, {size}",
-            stream.stream
-        ),
-    );
+    let (events, frames) = (counted(stream.events, "event"), counted(stream.frames, "frame"));
+    let segments = counted(stream.segments.len() as u64, "segment");
+    let (name, size) = (&stream.stream, human::bytes(stream.bytes));
+    line(text, format_args!("{name}: {verdict}; {events} in {frames}, {segments}, {size}"));
+    if let Some(durable) = stream.durable {
+        let durable = human::count(durable);
+        line(text, format_args!("  checked up to offset {durable}, which is what is durable"));
+    }
     for segment in &stream.segments {
         render_segment(text, segment);
     }
     for name in &stream.useless {
         line(text, format_args!("  {name}: no segment of this log"));
     }
-    for span in &stream.lost {
-        line(text, format_args!("  {}: {}", paint(Style::Bad, "lost"), events_of(span)));
+    if stream.lost.len() > 1 {
+        let lost = counted(stream.lost_events, "event");
+        line(text, format_args!("  {}: {lost} in all", paint(Style::Bad, "lost")));
     }
     if stream.trimmed_meanwhile > 0 {
-        let trimmed = human::count(stream.trimmed_meanwhile);
-        line(text, format_args!("  {trimmed} segments were delivered and removed meanwhile"));
+        let trimmed = counted(stream.trimmed_meanwhile, "segment");
+        line(text, format_args!("  {trimmed} went meanwhile, because they were delivered"));
     }
     if agent == Agent::Stopped {
         render_start(text, &stream.next_start);
@@ -83,8 +79,13 @@ fn render_stream(text: &mut String, stream: &StreamReport, agent: Agent, colors:
 
 /// `offsets 10 to 20 (10 events)`.
 fn events_of(span: &Span) -> String {
-    let events = human::count(span.count());
-    format!("offsets {} to {} ({events} events)", span.from, span.until)
+    format!("offsets {} to {} ({})", span.from, span.until, counted(span.count(), "event"))
+}
+
+/// `1 event`, `2,000 events`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", human::count(count))
 }
 
 fn render_segment(text: &mut String, segment: &Segment) {
@@ -105,11 +106,15 @@ fn render_segment(text: &mut String, segment: &Segment) {
         let gap = events_of(gap);
         line(text, format_args!("  {name}: {gap} were left out knowingly by an earlier recovery"));
     }
+    for lost in &segment.taken_out {
+        let lost = events_of(lost);
+        line(text, format_args!("  {name}: {lost} are lost; a repair took the damage out"));
+    }
     if segment.superseded_frames > 0 {
-        let frames = human::count(segment.superseded_frames);
+        let frames = counted(segment.superseded_frames, "frame");
         line(
             text,
-            format_args!("  {name}: {frames} frames of a failed write; the next segment has them"),
+            format_args!("  {name}: {frames} not believed; the next segment holds the events"),
         );
     }
 }
@@ -136,12 +141,16 @@ fn cost(damage: &Damaged, offsets: &Span) -> String {
 fn render_start(text: &mut String, start: &Start) {
     let mut deeds = Vec::new();
     if start.rewritten_events > 0 {
-        let events = human::count(start.rewritten_events);
-        deeds.push(format!("write {events} events again that are not proven durable"));
+        let events = counted(start.rewritten_events, "event");
+        deeds.push(format!("write {events} again that nothing proves durable"));
     }
     if start.unproven_bytes > 0 {
         let bytes = human::bytes(start.unproven_bytes);
         deeds.push(format!("keep {bytes} that cannot be read in quarantine/"));
+    }
+    if !start.damaged_headers.is_empty() {
+        let names = start.damaged_headers.join(", ");
+        deeds.push(format!("keep the damaged header of {names} in quarantine/"));
     }
     if !start.set_aside.is_empty() {
         deeds.push(format!("move {} to quarantine/", start.set_aside.join(", ")));
@@ -155,7 +164,7 @@ fn render_start(text: &mut String, start: &Start) {
     if start.new_log_id {
         deeds.push("give the log a new id".to_owned());
     }
-    let next = start.next;
+    let next = human::count(start.next);
     if deeds.is_empty() {
         line(text, format_args!("  the next start changes nothing; the next offset is {next}"));
     } else {

@@ -33,8 +33,10 @@ pub struct SegmentCheck {
     pub header: bool,
     /// Bytes that should be frames and are not, and events that should be there.
     pub damage: Vec<Damage>,
-    /// Offsets that the writer left out knowingly.
+    /// Offsets that the writer left out knowingly: nothing proves that they ever were events.
     pub gaps: Vec<Range<Offset>>,
+    /// Events that are lost, and whose damage a repair took out.
+    pub taken_out: Vec<Range<Offset>>,
     /// Frames that are not believed: a write that failed left them, and the next segment holds
     /// their events.
     pub superseded: u64,
@@ -77,8 +79,7 @@ pub(super) fn check(
     let name = link.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut pass = Pass {
         committed: request.committed,
-        // Of all segments but the newest, everything was durable.
-        proven: link.end.unwrap_or(proven),
+        proven,
         // What a writer adds behind what is durable is not looked at.
         believed: link.end.or(request.durable),
         expected: link.id.base(),
@@ -93,6 +94,7 @@ pub(super) fn check(
             header: link.header.is_some(),
             damage: Vec::new(),
             gaps: Vec::new(),
+            taken_out: Vec::new(),
             superseded: 0,
         },
     };
@@ -141,8 +143,10 @@ impl Pass {
         if let Some(bytes) = self.hole.take() {
             self.missing(bytes, offsets);
         } else {
-            let gap = self.as_far_as_believed(offsets);
-            self.check.gaps.extend((gap.start < gap.end).then_some(gap));
+            let Range { start, end } = self.as_far_as_believed(offsets);
+            let durable = header.durable.clamp(start, end);
+            self.check.taken_out.extend((start < durable).then_some(start..durable));
+            self.check.gaps.extend((durable < end).then_some(durable..end));
         }
         if !header.seal && self.believed.is_some_and(|end| header.base >= end) {
             self.check.superseded += 1;

@@ -115,6 +115,9 @@ fn a_damaged_header_costs_no_event() {
     world.damage(&segments[0].name, 20, b"damage");
     let verified = checked(&world, 0, None);
     assert!(!verified.is_clean() && !verified.segments[0].header);
+    let (_, recovery) = world.open(0);
+    let kept: Vec<_> = verified.next_start.damaged_headers.iter().map(|n| world.path(n)).collect();
+    assert_eq!(recovery.damaged_headers, kept);
     assert_eq!(verified.segments.iter().map(|segment| segment.events).sum::<u64>(), 1000);
     assert_eq!(verified.lost(), []);
 }
@@ -162,4 +165,37 @@ fn a_log_in_a_simulated_disk_is_read_and_nothing_else() {
     crate::inspect::pool(&*fs, Path::new("/pool"), true, &mut |_| {}).unwrap();
     let trace = disk.trace();
     assert!(trace.len() > 10 && trace.iter().all(|one| !one.kind.changes_the_disk()));
+}
+
+#[test]
+fn a_file_that_is_given_another_life_while_it_is_read_is_no_damage() {
+    const LARGE: u64 = 20 << 20;
+    let world = World::new(LARGE).with_pool(LARGE);
+    let (mut log, _) = world.open(0);
+    let grow = |log: &mut Log, segments: usize| {
+        while log.segments() < segments {
+            log.push(numbered(log.next().get()..log.next().get() + 250, 1000), 1);
+            log.sync(1).unwrap();
+        }
+    };
+    grow(&mut log, 2);
+    let (fs, dir, stream) = world.place();
+    let request = Request { committed: Offset::ZERO, durable: Some(log.durable()) };
+    let mut words = 0;
+    let verified = verify(fs, &dir, &stream, request, &mut |_| {
+        words += 1;
+        if words == 1 {
+            // In the middle of the first segment: it is trimmed, and its file written again.
+            assert_eq!(log.trim(log.durable(), &[], 1).unwrap().segments, 1);
+            grow(&mut log, 2);
+            let half = log.durable().after(10_000);
+            while log.durable() < half {
+                log.push(numbered(log.next().get()..log.next().get() + 250, 1000), 1);
+                log.sync(1).unwrap();
+            }
+        }
+    });
+    let verified = verified.unwrap();
+    assert!(words > 1 && verified.is_clean(), "{verified:?}");
+    assert_eq!(verified.trimmed, 1);
 }
