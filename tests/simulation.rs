@@ -44,7 +44,9 @@ mod store;
 #[path = "simulation/trace.rs"]
 mod trace;
 
-/// Where the simulated agent keeps its logs.
+/// Where the simulated agent keeps everything, and its logs.
+const DATA_DIR: &str = "/data";
+/// See [`DATA_DIR`].
 const STREAMS_DIR: &str = "/data/streams";
 
 /// Seeds that are run twice.
@@ -76,7 +78,7 @@ fn every_promise_holds_in_every_life() {
     let from = one.or_else(|| number("SIMULATION_FROM")).unwrap_or(0);
     let seeds = if one.is_some() { 1 } else { number("SIMULATION_SEEDS").unwrap_or(SEEDS) };
     let began = Instant::now();
-    let (mut lives, mut acknowledged, mut delivered) = (0, 0, 0);
+    let (mut lives, mut acknowledged, mut delivered, mut dead_letters) = (0, 0, 0, 0);
     let mut simulated = Duration::ZERO;
     for seed in from..from + seeds {
         let outcome = run::run(seed, one.is_some());
@@ -89,11 +91,12 @@ fn every_promise_holds_in_every_life() {
         lives += outcome.lives;
         acknowledged += outcome.acknowledged;
         delivered += outcome.delivered;
+        dead_letters += outcome.dead_letters;
         simulated += outcome.simulated;
     }
     println!(
         "{seeds} seeds from {from}: {lives} lives, {} simulated in {:.1} s, {acknowledged} events \
-         acknowledged, {delivered} delivered",
+         acknowledged, {delivered} delivered, {dead_letters} dead letters",
         humantime::format_duration(Duration::from_secs(simulated.as_secs())),
         began.elapsed().as_secs_f64(),
     );

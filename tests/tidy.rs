@@ -102,6 +102,48 @@ fn a_stage_does_not_know_the_stages_before_it() {
     assert_none("arrows against the data's direction", &bad);
 }
 
+/// What decides how the pipeline behaves, and must come through `src/world.rs`: what takes another way
+/// cannot be simulated.
+const OF_THE_WORLD: [&str; 8] = [
+    "spawn_blocking",
+    "std::thread",
+    "thread::Builder",
+    "std::time::Instant",
+    "OsEntropy",
+    "getrandom",
+    "fastrand::u64(",
+    "Rng::new()",
+];
+
+#[test]
+fn the_pipeline_has_no_thread_clock_or_chance_of_its_own() {
+    let pipeline = [
+        "src/intake",
+        "src/journal",
+        "src/offsets",
+        "src/router",
+        "src/uploader",
+        "src/dead_letters",
+        "src/agent/",
+    ];
+    let mut bad = Vec::new();
+    let mut seen = 0;
+    for (path, text) in sources() {
+        let shown = path.to_str().unwrap();
+        // sled brings its own threads, whatever is done around it.
+        let exempt = shown.contains("/tests") || shown.contains("/sled_store");
+        if exempt || !pipeline.iter().any(|part| shown.starts_with(part)) {
+            continue;
+        }
+        seen += 1;
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let found = OF_THE_WORLD.iter().filter(|name| code.contains(**name));
+        bad.extend(found.map(|name| format!("{shown} has {name}")));
+    }
+    assert!(seen > 30, "the pipeline was not found");
+    assert_none("to be taken from the world", &bad);
+}
+
 #[test]
 fn every_kind_is_in_its_list() {
     let all = sources();

@@ -67,9 +67,17 @@ struct Seen {
     /// How often the destination took it.
     taken: u32,
     confirmed: bool,
+    /// The last life that was told so.
+    told_in: Option<u32>,
     last_life: u32,
     /// Whether the agent cannot know that the destination has it.
     ambiguous: bool,
+}
+
+impl Seen {
+    fn new(life: u32) -> Self {
+        Self { taken: 0, confirmed: false, told_in: None, last_life: life, ambiguous: false }
+    }
 }
 
 impl Books {
@@ -83,7 +91,7 @@ impl Books {
     }
 
     /// A life begins, with this progress in the offset store. Where the one before `saved` what it
-    /// knew, that is everything that was confirmed.
+    /// was told, that belongs to it.
     pub(crate) fn begin_life(
         &mut self,
         life: u32,
@@ -99,10 +107,12 @@ impl Books {
             let beyond = progress.delivered.iter().flat_map(|&(s, e)| stream.located.range(s..e));
             stream.known = below.chain(beyond).map(|(_, id)| *id).collect();
             let confirmed = |id: &Id| stream.seen.get(id).is_some_and(|seen| seen.confirmed);
-            if saved {
-                stream.known = stream.seen.keys().copied().collect();
-            }
             stream.known.retain(confirmed);
+            if saved {
+                let told =
+                    stream.seen.iter().filter(|(_, seen)| seen.told_in == life.checked_sub(1));
+                stream.known.extend(told.map(|(id, _)| *id));
+            }
         }
     }
 
@@ -155,7 +165,7 @@ impl Books {
         let life = self.life;
         let stream = self.stream(name);
         let known = stream.known.contains(&id);
-        let first = Seen { taken: 0, confirmed: false, last_life: life, ambiguous: false };
+        let first = Seen::new(life);
         let seen = stream.seen.entry(id).or_insert(first);
         let before = *seen;
         *seen = Seen { taken: before.taken + 1, last_life: life, ..before };
@@ -178,9 +188,10 @@ impl Books {
         if confirmed {
             stream.unsettled.remove(&id);
         }
-        let first = Seen { taken: 0, confirmed: false, last_life: life, ambiguous: false };
+        let first = Seen::new(life);
         let seen = stream.seen.entry(id).or_insert(first);
         seen.confirmed |= confirmed;
+        seen.told_in = if confirmed { Some(life) } else { seen.told_in };
         seen.ambiguous = !confirmed && (seen.ambiguous || ambiguous);
     }
 
@@ -223,6 +234,14 @@ impl Books {
         }
     }
 
+    /// These events are dead letters on the disk.
+    pub(crate) fn buried(&mut self, name: &str, found: &BTreeSet<Id>) {
+        let missing: Vec<Id> = self.stream(name).dead_letters.difference(found).copied().collect();
+        for id in missing {
+            self.violated("P2", &format!("{name}: {id} was passed as a dead letter and is none"));
+        }
+    }
+
     /// What the log may have given back, given the committed offset that survived.
     pub(crate) fn trimmed_to(&mut self, name: &str, oldest: u64, committed: u64) {
         if oldest > committed {
@@ -249,6 +268,10 @@ impl Books {
 
     pub(crate) fn acknowledged_events(&self) -> usize {
         self.streams.values().map(|stream| stream.acknowledged.len()).sum()
+    }
+
+    pub(crate) fn dead_letters(&self) -> usize {
+        self.streams.values().map(|stream| stream.dead_letters.len()).sum()
     }
 
     pub(crate) fn delivered_events(&self) -> usize {

@@ -14,6 +14,7 @@ use standpipe_wal::fs::sim::{Fault, SimFs};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::DATA_DIR;
 use crate::chance::Chance;
 use crate::chorus::Chorus;
 use crate::clients;
@@ -89,7 +90,7 @@ impl Living {
         let world = ground::world(chance, &calendar);
         let mut config = run.scenario.config.clone();
         let (fs, ledger, trace) = (run.fs.clone(), run.ledger.clone(), run.trace.clone());
-        let store = AuditedStore::new(&run.store, &fs, &ledger, &trace);
+        let store = AuditedStore::new(run);
         let destination = Arc::clone(&run.destination);
         let sink = MoodySink { destination, fs: fs.clone(), ledger, trace };
         config.sinks.insert(SINK.into(), Arc::new(sink));
@@ -223,6 +224,9 @@ pub(crate) fn check_counts(journal: &Journal, run: &Run, stopped: bool) {
 
 /// Lets things happen until the life is over, one way or the other.
 pub(crate) async fn live(run: &mut Run, plan: Plan, chance: &mut Chance) -> End {
+    if !plan.small_disk {
+        run.fs.limit(None);
+    }
     plan_start_faults(run, plan, chance);
     let Some(mut living) = Living::start(run, chance).await else { return End::NotStarted };
     let until = Instant::now() + Duration::from_secs(plan.seconds);
@@ -307,6 +311,9 @@ fn happen(
         9 if plan.power_cuts && chance.one_in(6) => {
             run.fs.inject(Fault::Crash, run.fs.operations() + chance.between(0, 40), 1);
         }
+        10 if plan.power_cuts && chance.one_in(3) => {
+            run.cut_before_sync.store(true, Ordering::Relaxed);
+        }
         _ => {}
     }
 }
@@ -322,6 +329,6 @@ fn disk_fault(run: &mut Run, chance: &mut Chance) {
 /// The directory of the logs must exist before anything else does.
 pub(crate) fn make_data_dir(fs: &SimFs) {
     use standpipe_wal::fs::Fs as _;
-    fs.create_dir(Path::new("/data")).unwrap();
+    fs.create_dir(Path::new(DATA_DIR)).unwrap();
     fs.sync_dir(Path::new("/")).unwrap();
 }

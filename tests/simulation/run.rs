@@ -1,12 +1,14 @@
 //! A whole run: lives one after the other on the same disks, then a quiet one in which everything
 //! must come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use standpipe::offsets::Progress;
+use standpipe::dead_letters::DeadLetters;
 use standpipe::offsets::sim::SimDisk;
 use standpipe_wal::fs::sim::{Loss, SimFs};
 use standpipe_wal::inspect;
@@ -18,13 +20,15 @@ use crate::life::{self, End, Living, Plan};
 use crate::scenario::{STREAMS, Scenario};
 use crate::sink::{Destination, Weather};
 use crate::trace::Trace;
-use crate::{STREAMS_DIR, audit, panics};
+use crate::{DATA_DIR, STREAMS_DIR, audit, panics, payload};
 
 /// What stays when an agent ends, and who watches.
 pub(crate) struct Run {
     pub(crate) scenario: Scenario,
     pub(crate) fs: SimFs,
     pub(crate) store: SimDisk,
+    /// Whether the agent is to end between a write of the store and its sync.
+    pub(crate) cut_before_sync: Arc<AtomicBool>,
     pub(crate) destination: Arc<Mutex<Destination>>,
     pub(crate) ledger: Ledger,
     pub(crate) trace: Trace,
@@ -40,6 +44,7 @@ pub(crate) struct Outcome {
     pub(crate) simulated: Duration,
     pub(crate) acknowledged: usize,
     pub(crate) delivered: usize,
+    pub(crate) dead_letters: usize,
 }
 
 /// Runs what a seed stands for.
@@ -52,6 +57,7 @@ pub(crate) fn run(seed: u64, echo: bool) -> Outcome {
         scenario,
         fs,
         store: SimDisk::default(),
+        cut_before_sync: Arc::default(),
         destination: Arc::new(Mutex::new(Destination::new(chance.fork()))),
         ledger: Ledger::default(),
         trace: Trace::new(echo),
@@ -89,7 +95,7 @@ impl Run {
         life: impl FnOnce(&'a mut Self) -> Life<'a>,
     ) -> End {
         let stored = audit::decode(&self.store.seen());
-        self.look_at_logs(&audit::decode(&self.store.durable()));
+        self.look_at_disk();
         self.ledger.books().begin_life(number, &stored, saved);
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
@@ -119,6 +125,7 @@ impl Run {
             self.store.cut_power(kept);
         }
         self.store.clear_faults();
+        self.cut_before_sync.store(false, Ordering::Relaxed);
         let down_ms = chance.pick(&[0, 1_000, 3_600_000]);
         self.calendar_ms += down_ms;
     }
@@ -127,18 +134,29 @@ impl Run {
     pub(crate) fn calm(&mut self) {
         self.fs.clear_faults();
         self.store.clear_faults();
+        self.cut_before_sync.store(false, Ordering::Relaxed);
         self.fs.limit(None);
         let mut destination = self.destination.lock().unwrap();
         destination.weather = Weather::Fair;
         destination.poison = false;
     }
 
-    /// What lies on the disk before a start: nothing may have been given back too early.
-    fn look_at_logs(&self, durable: &BTreeMap<String, Progress>) {
+    /// What lies on the disk between two lives: nothing was given back too early, and events that a
+    /// commit has passed as dead letters are such.
+    fn look_at_disk(&self) {
+        let durable = audit::decode(&self.store.durable());
         let disk = self.fs.fork();
         disk.clear_faults();
+        let letters = DeadLetters::new(Arc::new(disk.clone()), Path::new(DATA_DIR), 0, 0);
         for stream in STREAMS {
             let name = stream.parse().unwrap();
+            let mut buried = BTreeSet::new();
+            let read = letters.read(&name, u64::MAX, |letter| -> io::Result<()> {
+                buried.extend(payload::decode_all(&letter.payload).unwrap());
+                Ok(())
+            });
+            read.unwrap();
+            self.ledger.books().buried(stream, &buried);
             let dir = Path::new(STREAMS_DIR);
             let Ok(report) = inspect::stream(&disk, dir, &name) else { continue };
             let committed = durable.get(stream).map_or(0, |progress| progress.committed);
@@ -160,6 +178,7 @@ impl Run {
     }
 
     fn verdict(self, lives: u32) -> Outcome {
+        self.look_at_disk();
         let mut books = self.ledger.books();
         books.close();
         Outcome {
@@ -169,6 +188,7 @@ impl Run {
             simulated: self.trace.elapsed(),
             acknowledged: books.acknowledged_events(),
             delivered: books.delivered_events(),
+            dead_letters: books.dead_letters(),
         }
     }
 }

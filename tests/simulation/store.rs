@@ -2,28 +2,35 @@
 //! under the eyes of the auditor.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use standpipe::offsets::sim::{SimDisk, SimStore};
+use standpipe::offsets::sim::SimStore;
 use standpipe::offsets::store::{Entries, Failure, OffsetStore, Old};
-use standpipe_wal::fs::sim::SimFs;
+use standpipe_wal::fs::Fs;
+use standpipe_wal::fs::sim::{Fault, SimFs};
 
 use crate::audit;
 use crate::ledger::Ledger;
+use crate::run::Run;
 use crate::trace::Trace;
 
 #[derive(Debug)]
 pub(crate) struct AuditedStore {
     inner: Box<SimStore>,
+    /// Whether the agent is to end before the next sync.
+    cut: Arc<AtomicBool>,
     fs: SimFs,
     ledger: Ledger,
     trace: Trace,
 }
 
 impl AuditedStore {
-    pub(crate) fn new(disk: &SimDisk, fs: &SimFs, ledger: &Ledger, trace: &Trace) -> Self {
+    pub(crate) fn new(run: &Run) -> Self {
+        let Run { fs, ledger, trace, .. } = run;
         let (fs, ledger, trace) = (fs.clone(), ledger.clone(), trace.clone());
-        Self { inner: disk.store(), fs, ledger, trace }
+        Self { inner: run.store.store(), cut: Arc::clone(&run.cut_before_sync), fs, ledger, trace }
     }
 
     fn power(&self) -> Result<(), Failure> {
@@ -57,6 +64,12 @@ impl OffsetStore for AuditedStore {
     }
 
     fn sync(&mut self) -> Result<(), Failure> {
+        if self.cut.swap(false, Ordering::Relaxed) {
+            self.trace.line("the agent ends between a write of the store and its sync");
+            self.fs.inject(Fault::Crash, self.fs.operations(), 1);
+            // The operation that does not happen any more.
+            assert!(self.fs.list(Path::new("/")).is_err());
+        }
         self.power()?;
         let outcome = self.inner.sync();
         self.note("sync", outcome)
