@@ -213,7 +213,7 @@ impl Uploader {
         let generation = flight.generation;
         self.wait_again(std::mem::take(&mut flight.batch), &flight, now);
         self.fail(Cause::Log, format!("the log cannot be read: {reason}"), generation, now);
-        self.show();
+        self.show(now);
     }
 
     /// What a call may hold now. While nothing gets through little is sent to find out, whatever may

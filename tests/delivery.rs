@@ -21,6 +21,8 @@ mod failures;
 mod file;
 #[path = "delivery/form.rs"]
 mod form;
+#[path = "delivery/isolation.rs"]
+mod isolation;
 #[path = "delivery/limits.rs"]
 mod limits;
 #[path = "delivery/memory.rs"]

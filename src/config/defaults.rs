@@ -65,7 +65,7 @@ pub(super) fn upload() -> UploadConfig {
         ask_within: Duration::from_mins(20),
         drain_timeout: Duration::from_secs(5),
         backoff_max: Duration::from_mins(1),
-        in_flight_max: 64,
+        in_flight_max: 128,
         dead_letter_bytes_max: 64 << 20,
         dead_letters_per_minute: 60,
     }

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use super::CALL_BYTES_FLOOR;
 
+/// Trouble that comes back within this after a recovery, or twice as long as the last recovery had to
+/// last, shows that the recovery was none: the next one must last at least for this before the state
+/// is `ok`, and each further one for twice as long …
+pub const WELL_HOLD_MIN: Duration = Duration::from_secs(30);
+
+/// … but for no longer than this.
+pub const WELL_HOLD_MAX: Duration = Duration::from_mins(10);
+
+/// A change from one kind of trouble to another is logged at most this often.
+pub const OTHER_TROUBLE_LOG_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Whole calls refused in a row, without one success, before the stream itself is taken for refused
 /// and splitting stops: enough to find one bad event in the largest call (2^15 events), few enough
 /// that a wrong endpoint is not asked about each event of a backlog.

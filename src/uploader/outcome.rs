@@ -51,7 +51,7 @@ impl Uploader {
             self.unconfirmed_bytes = 0;
         }
         self.try_one(None);
-        self.show();
+        self.show(now);
         taken
     }
 
@@ -200,7 +200,7 @@ impl Uploader {
     }
 
     /// Enters the state that the facts amount to.
-    pub(super) fn show(&mut self) {
+    pub(super) fn show(&mut self, now: Instant) {
         let suspicion = |why: Why| matches!(why, Why::Suspect | Why::Refused | Why::Condemned);
         let settled = self.flights.is_empty() && self.waiting.is_empty();
         if settled || self.clean_calls >= CLEAN_CALLS_BEFORE_OK {
@@ -210,16 +210,16 @@ impl Uploader {
             self.kept_because = None;
         }
         if let Some(outage) = &self.outage {
-            self.condition.troubled(outage.cause.word(), &outage.reason);
+            self.condition.troubled(outage.cause.word(), &outage.reason, now);
         } else if self.waiting.iter().any(|waiting: &Waiting| suspicion(waiting.why))
             || self.flights.values().any(|flight| suspicion(flight.why))
         {
             let reason = self.kept_because.as_ref().unwrap_or(&self.refused_because);
-            self.condition.troubled(Trouble::Refused.word(), reason);
+            self.condition.troubled(Trouble::Refused.word(), reason, now);
         } else if let Some((trouble, reason)) = &self.partly {
-            self.condition.troubled(trouble.word(), reason);
+            self.condition.troubled(trouble.word(), reason, now);
         } else {
-            self.condition.well();
+            self.condition.well(now);
         }
     }
 }

@@ -167,7 +167,7 @@ impl Uploader {
             self.unconfirmed_bytes = 0;
         }
         self.try_one(None);
-        self.show();
+        self.show(now);
     }
 
     /// When something that is refused is tried again: spread, so that events which were refused

@@ -15,6 +15,14 @@ impl Uploader {
     /// that this hands out is under way: [`Uploader::built`] or [`Uploader::unreadable`] follows, or
     /// [`Uploader::buried`].
     pub(crate) fn next(&mut self, now: Instant, fresh: bool) -> Next {
+        self.condition.settle(now);
+        match self.decide(now, fresh) {
+            Next::Wait(until) => Next::Wait(until.into_iter().chain(self.condition.ok_at()).min()),
+            next @ (Next::Again(..) | Next::Fresh(_) | Next::Bury(..)) => next,
+        }
+    }
+
+    fn decide(&mut self, now: Instant, fresh: bool) -> Next {
         let alone = self.overlap.ordered || self.outage.is_some();
         let slots = if alone { 1 } else { self.overlap.in_flight_max };
         if self.flights.len() >= slots {

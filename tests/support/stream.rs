@@ -146,6 +146,18 @@ impl Writer {
         progress: Option<Progress>,
         memory: MemoryPool,
     ) -> Delivery {
+        self.deliver_sharing(sink, settings, progress, memory, Slots::new(64))
+    }
+
+    /// The same, with the slots of a sink that has other streams.
+    pub(crate) fn deliver_sharing(
+        &self,
+        sink: Arc<dyn Sink>,
+        settings: StreamConfig,
+        progress: Option<Progress>,
+        memory: MemoryPool,
+        slots: Slots,
+    ) -> Delivery {
         let gate = Gate::new(settings.quota, 1);
         let status = Arc::new(StreamStatus::default());
         let commits = Arc::new(Recorded::default());
@@ -166,7 +178,7 @@ impl Writer {
             letters: Arc::clone(&self.letters),
             commits: Arc::clone(&commits) as Arc<dyn Commits>,
             memory,
-            slots: Slots::new(64),
+            slots,
             gate,
             status: Arc::clone(&status),
             backoff_max: Duration::from_millis(200),
