@@ -1,43 +1,34 @@
-//! How a running agent is asked: HTTP on a unix socket that only its own user may open.
+//! How a running agent is asked: HTTP on a unix socket that only its own user may open, and where
+//! `admin.listen` is configured, on a network address for those who only look.
 //!
-//! `GET /api/status` answers with a [`Snapshot`]. [`client`] is the other end, for the commands.
+//! `GET /api/status` answers with a [`Snapshot`], `/metrics` with the same for Prometheus, `/healthz`
+//! while the agent is alive, `/readyz` while it takes events. [`client`] is the other end, for the
+//! commands.
 
 use std::fmt::Debug;
-use std::fs::Permissions;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::Context as _;
-use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use standpipe_wal::StreamName;
 
 use crate::journal::Journal;
 use crate::limits::RATE_INTERVAL;
 use crate::status::{AgentStatus, Disk, StreamStatus};
-use crate::systemd::activation::Inherited;
-use crate::tasks::Stop;
 
 pub mod client;
 pub mod cost;
 pub mod dead_letters;
+mod http;
+pub mod metrics;
+pub mod process;
 pub mod rates;
 pub mod snapshot;
+mod socket;
 
+pub use http::{HURRY_PATH, Hurry, LOG_LEVEL_PATH, STATUS_PATH, bind_tcp, serve, serve_tcp};
 use rates::Rates;
 pub use snapshot::{Snapshot, StreamSnapshot};
-
-/// Where the status is served.
-pub const STATUS_PATH: &str = "/api/status";
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 64;
+pub use socket::{Listener, bind};
 
 /// Who knows the streams: the journal.
 pub trait Streams: Debug + Send + Sync {
@@ -46,6 +37,10 @@ pub trait Streams: Debug + Send + Sync {
 
     /// What they take on disk.
     fn disk(&self) -> Disk;
+
+    /// Has everything that is durable now delivered without waiting for company. Says whether
+    /// there is such a stream.
+    fn hurry(&self, name: &StreamName) -> bool;
 }
 
 /// Nobody's streams.
@@ -62,6 +57,10 @@ impl Streams for NoStreams {
     fn disk(&self) -> Disk {
         Disk::default()
     }
+
+    fn hurry(&self, _name: &StreamName) -> bool {
+        false
+    }
 }
 
 impl Streams for Journal {
@@ -72,6 +71,10 @@ impl Streams for Journal {
 
     fn disk(&self) -> Disk {
         Self::disk(self)
+    }
+
+    fn hurry(&self, name: &StreamName) -> bool {
+        self.find(name).map(|stream| stream.hurry()).is_some()
     }
 }
 
@@ -101,6 +104,20 @@ impl Registry {
         }
     }
 
+    /// Has these streams, or all of them, delivered without waiting for company. Says which of them
+    /// does not exist.
+    fn hurry(&self, names: &[String]) -> Result<(), String> {
+        if names.is_empty() {
+            for (name, _) in self.streams.streams() {
+                self.streams.hurry(&name);
+            }
+            return Ok(());
+        }
+        let exists = |name: &String| name.parse().is_ok_and(|name| self.streams.hurry(&name));
+        let missing = names.iter().find(|name| !exists(name));
+        missing.map_or(Ok(()), |name| Err(name.clone()))
+    }
+
     /// The numbers of this moment. Numbers that are written one after the other may be read in
     /// between; none of them is older than the call.
     pub fn snapshot(&self) -> Snapshot {
@@ -114,90 +131,6 @@ impl Registry {
         };
         snapshot::take(seen, SystemTime::now())
     }
-}
-
-/// A socket that is bound and has not been served yet. Its file is removed when this is dropped.
-#[derive(Debug)]
-pub struct Listener {
-    socket: net::UnixListener,
-    /// Absent where the service manager owns the file.
-    path: Option<PathBuf>,
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let Some(path) = &self.path else { return };
-        // It may be gone already; the next start copes with one that is left over.
-        let _gone = std::fs::remove_file(path).is_err();
-    }
-}
-
-/// Binds the admin socket, mode 0600. A socket that a dead agent has left is replaced. One that the
-/// service manager has opened is taken as it is.
-pub fn bind(path: &Path, inherited: &mut Inherited) -> anyhow::Result<Listener> {
-    if let Some(socket) = inherited.take_unix(path) {
-        return Ok(Listener { socket, path: None });
-    }
-    let socket = open(path).with_context(|| format!("open the admin socket {}", path.display()))?;
-    Ok(Listener { socket, path: Some(path.to_owned()) })
-}
-
-fn open(path: &Path) -> anyhow::Result<net::UnixListener> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
-        std::fs::create_dir_all(parent)?;
-    }
-    remove_stale(path)?;
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
-    // Nobody can connect before `listen`, so there is no moment in which others could.
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(net::UnixListener::from(OwnedFd::from(socket)))
-}
-
-/// Removes a socket that nobody listens on any more, and nothing else.
-fn remove_stale(path: &Path) -> anyhow::Result<()> {
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    anyhow::ensure!(metadata.file_type().is_socket(), "something that is no socket has this name");
-    match net::UnixStream::connect(path) {
-        Ok(_) => anyhow::bail!("another process listens there; give this agent its own admin.unix"),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).context("remove a stale socket")
-        }
-        Err(error) => Err(error).context("look whether a process listens there"),
-    }
-}
-
-/// Answers until it is time to stop. Connections that are still open then end with the runtime:
-/// they hold nothing that would have to be saved.
-/// `more` are routes beside the status.
-pub async fn serve(listener: Listener, registry: Registry, more: Router, mut stop: Stop) {
-    let routes = Router::new().route(STATUS_PATH, get(status)).with_state(registry).merge(more);
-    let socket = listener.socket.try_clone().and_then(tokio::net::UnixListener::from_std);
-    let socket = match socket {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::error!(%error, "admin socket cannot be served");
-            return;
-        }
-    };
-    tokio::select! {
-        () = stop.stopped() => {}
-        ended = axum::serve(socket, routes) => {
-            if let Err(error) = ended {
-                tracing::error!(%error, "admin socket ended");
-            }
-        }
-    }
-}
-
-async fn status(State(registry): State<Registry>) -> Json<Snapshot> {
-    Json(registry.snapshot())
 }
 
 #[cfg(test)]

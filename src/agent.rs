@@ -100,6 +100,11 @@ impl Agent {
             intake: pipeline.intake().clone(),
         };
         let more = admin::dead_letters::routes(letters);
+        if let Some(address) = config.admin.listen {
+            let listener = admin::bind_tcp(address)?;
+            let serving = admin::serve_tcp(listener, registry.clone(), service_stop.clone());
+            tasks::spawn_on(&mut service, serving);
+        }
         let served = admin::serve(admin, registry.clone(), more, service_stop);
         tasks::spawn_on(&mut service, served);
         report_unserved(&inherited);

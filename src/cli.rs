@@ -12,7 +12,9 @@ mod check;
 mod completions;
 mod dead_letter;
 mod demo;
+mod drain;
 mod human;
+mod log_level;
 mod manual;
 mod output;
 mod place;
@@ -47,6 +49,8 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Status(status::Args),
+    Drain(drain::Args),
+    LogLevel(log_level::Args),
     /// Look into the log
     #[command(subcommand)]
     Wal(wal::Command),
@@ -100,6 +104,8 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Status(args) => status::run(&args),
             Self::DeadLetter(command) => dead_letter::run(&command),
+            Self::Drain(args) => drain::run(&args),
+            Self::LogLevel(args) => log_level::run(&args),
             Self::Completions(args) => completions::run(&args, Cli::command()),
             Self::Manual(args) => manual::run(&args, Cli::command()),
             Self::Wal(command) => return wal::run(&command),

@@ -4,6 +4,7 @@
 //! `document` keeps where each value was written, so that an error names file, line and key.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use standpipe_wal::StreamName;
 
 use crate::sink::SinkConfig;
 use crate::source::Source;
+use crate::telemetry::Format;
 
 pub mod defaults;
 mod document;
@@ -53,6 +55,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// What delivery costs.
     pub cost: CostConfig,
+    /// What the agent logs about itself.
+    pub log: LogConfig,
 }
 
 impl Config {
@@ -217,6 +221,17 @@ pub enum WhenFull {
 pub struct AdminConfig {
     /// The control socket; `data_dir/admin.sock` unless given.
     pub unix: PathBuf,
+    /// Where metrics, health and status are served to others; absent for nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A level, or a filter of levels by module.
+    pub level: String,
+    /// How it is written.
+    pub format: Format,
 }
 
 /// `[cost]`

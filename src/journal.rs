@@ -44,6 +44,8 @@ pub struct Durable {
     pub payload_bytes: u64,
     /// When the newest durable event was taken in, in milliseconds of Unix time.
     pub newest_ms: u64,
+    /// Events below are to be delivered without waiting for company.
+    pub hurry_to: Offset,
 }
 
 /// A stream whose log is open, as its reader needs to know it.
@@ -97,6 +99,11 @@ impl Stream {
     /// The configuration.
     pub fn settings(&self) -> &StreamConfig {
         &self.settings
+    }
+
+    /// Has everything that is durable now delivered without waiting for company.
+    pub fn hurry(&self) {
+        self.durable.send_modify(|durable| durable.hurry_to = durable.offset);
     }
 
     /// Tells the owner what was committed before the agent started, so that space which a crash

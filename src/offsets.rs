@@ -96,7 +96,7 @@ pub enum Reason {
 
 impl Reason {
     /// The stable word for people and programs.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Lost => "lost",
             Self::Dropped => "dropped",

@@ -51,6 +51,12 @@ pub struct State {
     pub since: SystemTime,
 }
 
+/// Whether a state is one that somebody should look at. Streams that are throttled or paused get on,
+/// or will once somebody wants it; a word that is not known here is trouble.
+pub fn is_trouble(state: &str) -> bool {
+    !matches!(state, "ok" | "idle" | "stopped" | "opening" | "throttled" | "paused")
+}
+
 /// A state that one part writes and everybody reads.
 #[derive(Debug)]
 pub struct Health(Mutex<State>);

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use standpipe_wal::StreamName;
 use tokio::time::Instant;
 
+use super::process::Process;
 use super::rates::{Rate, Rates};
 use crate::status::histogram::Durations;
-use crate::status::{AgentStatus, CountsByReason, Disk, Incident, State, StreamStatus};
+use crate::status::{AgentStatus, CountsByReason, Disk, Incident, State, StreamStatus, is_trouble};
 
 /// What a running agent answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub syncs: Durations,
     /// How long calls to the destinations took, over all streams.
     pub call_durations: Durations,
+    /// What the agent's process takes.
+    pub process: Process,
     /// Connections open now.
     pub connections: u64,
     /// Connections accepted since the start.
@@ -112,7 +115,27 @@ pub struct StreamSnapshot {
     pub unnamed: BTreeMap<String, u64>,
 }
 
+impl Snapshot {
+    /// Why no new event is taken, of whatever stream; none while the agent takes them.
+    pub fn not_accepting(&self) -> Option<String> {
+        if self.phase.state != "ok" {
+            return Some(format!("{}: {}", self.phase.state, self.phase.reason));
+        }
+        if let Some(limit) = &self.disk.full {
+            return Some(format!("full: {limit} is reached"));
+        }
+        let is_closed = |stream: &StreamSnapshot| is_trouble(&stream.log.state);
+        let first = self.streams.first().filter(|_| self.streams.iter().all(is_closed))?;
+        Some(format!("no stream's log can be written: {}", first.log.reason))
+    }
+}
+
 impl StreamSnapshot {
+    /// Whether neither the log nor the delivery is in trouble.
+    pub fn is_healthy(&self) -> bool {
+        !is_trouble(&self.log.state) && !is_trouble(&self.upload.state)
+    }
+
     /// The state to show where there is room for one: the log's if it is in trouble, since nothing
     /// is accepted then, else the destination's.
     pub fn state(&self) -> &State {
@@ -150,6 +173,7 @@ pub(super) fn take(seen: Seen<'_>, now: SystemTime) -> Snapshot {
         phase: agent.phase.state(),
         disk,
         price_per_gb,
+        process: Process::now(),
         syncs: sum(|status| status.syncs.durations()),
         call_durations: sum(|status| status.call_durations.durations()),
         connections: agent.connections.value(),
@@ -160,7 +184,11 @@ pub(super) fn take(seen: Seen<'_>, now: SystemTime) -> Snapshot {
     }
 }
 
-fn of_stream(name: &StreamName, status: &StreamStatus, now: SystemTime) -> StreamSnapshot {
+pub(crate) fn of_stream(
+    name: &StreamName,
+    status: &StreamStatus,
+    now: SystemTime,
+) -> StreamSnapshot {
     // Read in this order, a commit in between cannot make the backlog negative or too small.
     let committed = status.committed.value();
     let durable = status.durable.value();

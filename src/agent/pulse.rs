@@ -99,6 +99,10 @@ mod tests {
         fn disk(&self) -> Disk {
             Disk::default()
         }
+
+        fn hurry(&self, _name: &StreamName) -> bool {
+            false
+        }
     }
 
     fn one() -> (Arc<StreamStatus>, Registry) {

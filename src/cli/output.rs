@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::config::environment;
+use crate::status::is_trouble;
 
 /// Writes to standard output. Whoever closed the pipe has seen enough: that is no error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -79,14 +80,13 @@ pub(super) enum Style {
 }
 
 impl Style {
-    /// What a stream's state means. Streams that are throttled or paused get on, or will once
-    /// somebody wants it; whatever is not known here is trouble.
+    /// What a stream's state means.
     pub(super) fn of_state(state: &str) -> Self {
         match state {
             "ok" | "idle" => Self::Good,
             "stopped" => Self::Plain,
-            "opening" | "throttled" | "paused" => Self::Warning,
-            _ => Self::Bad,
+            trouble if is_trouble(trouble) => Self::Bad,
+            _ => Self::Warning,
         }
     }
 

@@ -12,8 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArgs, EXIT_CODES, output};
 use crate::agent::{Agent, Reload};
-use crate::config::Resolved;
 use crate::config::raw::Raw;
+use crate::config::{LogConfig, Resolved};
 use crate::systemd::Notifier;
 use crate::systemd::activation::Inherited;
 use crate::telemetry::{self, Format};
@@ -39,19 +39,34 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     local: Option<PathBuf>,
 
-    /// What to log: levels like "debug" or "standpipe=debug,warn"
-    #[arg(long, value_name = "FILTER", env = "STANDPIPE_LOG", default_value = telemetry::FILTER_DEFAULT)]
-    log: String,
+    /// What to log, instead of `log.level`: `debug`, or a filter like `warn,standpipe::router=debug`
+    #[arg(long, value_name = "LEVEL", env = "STANDPIPE_LOG")]
+    log: Option<String>,
 
-    /// How to log
-    #[arg(long, value_name = "FORMAT", env = "STANDPIPE_LOG_FORMAT", value_enum, default_value_t)]
-    log_format: Format,
+    /// How to log, instead of `log.format`
+    #[arg(long, value_name = "FORMAT", env = "STANDPIPE_LOG_FORMAT", value_enum)]
+    log_format: Option<Format>,
+}
+
+impl Args {
+    /// What the configuration says, unless the command line says something else.
+    fn log(&self) -> anyhow::Result<LogConfig> {
+        let config = match &self.local {
+            Some(dir) => local::log(dir, self.config.config.as_deref())?,
+            None => self.config.load()?.resolved.config.log,
+        };
+        Ok(LogConfig {
+            level: self.log.clone().unwrap_or(config.level),
+            format: self.log_format.unwrap_or(config.format),
+        })
+    }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     // Before there are threads: it changes the environment.
     let inherited = Inherited::from_environment().context("take over the listening sockets")?;
-    telemetry::start(args.log_format, &args.log)?;
+    let log = args.log()?;
+    telemetry::start(log.format, &log.level)?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("start the runtime")?;

@@ -35,6 +35,9 @@ pub const ADMIN_SOCKET: &str = "admin.sock";
 /// From secondary sources, the service's price page could not be read: compare it with a bill.
 pub(super) const PRICE_PER_GB: f64 = 0.029;
 
+/// Life cycle, and whatever is not as it should be.
+pub(super) const LOG_LEVEL: &str = "info";
+
 const GIB: u64 = 1 << 30;
 
 pub(super) fn data_dir() -> PathBuf {

@@ -1,7 +1,7 @@
 //! A configuration with every default filled in, in the form of the file: what `check` prints. It
 //! reads back to the same configuration.
 
-use super::raw::{Raw, RawAdmin, RawCost, RawIntake, RawStream, RawUpload, RawWal};
+use super::raw::{Raw, RawAdmin, RawCost, RawIntake, RawLog, RawStream, RawUpload, RawWal};
 use super::value::{Period, Size, Sync};
 use super::{Config, StreamConfig};
 
@@ -37,8 +37,9 @@ pub(super) fn of(config: &Config, raw: &Raw) -> Raw {
             dead_letters_per_minute: Some(config.upload.dead_letters_per_minute),
         },
         stream,
-        admin: RawAdmin { unix: Some(config.admin.unix.clone()) },
+        admin: RawAdmin { unix: Some(config.admin.unix.clone()), listen: config.admin.listen },
         cost: RawCost { price_per_gb: Some(config.cost.price_per_gb) },
+        log: RawLog { level: Some(config.log.level.clone()), format: Some(config.log.format) },
     }
 }
 

@@ -57,6 +57,13 @@ pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// Where systemd says that what is written goes to the journal: the device and inode of that stream.
+pub fn journal_stream() -> Option<(u64, u64)> {
+    let value = std::env::var_os("JOURNAL_STREAM")?.into_string().ok()?;
+    let (device, inode) = value.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
+}
+
 /// Lays the variables over the document.
 pub(super) fn apply<'t>(document: &mut Document<'t>, variables: &'t [(String, String)]) {
     for (name, value) in variables {

@@ -1,12 +1,14 @@
 //! What the configuration says, before it is known what that means: every key, all optional.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::value::{Period, Size, Sync};
 use super::{Aggregate, Compression, Identity, IdentityForm, WhenFull};
+use crate::telemetry::Format;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -22,6 +24,7 @@ pub struct Raw {
     pub(super) stream: BTreeMap<String, RawStream>,
     pub(super) admin: RawAdmin,
     pub(super) cost: RawCost,
+    pub(super) log: RawLog,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -90,10 +93,19 @@ pub(super) struct RawStream {
 pub(super) struct RawAdmin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unix: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCost {
     pub(super) price_per_gb: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<Format>,
 }

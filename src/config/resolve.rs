@@ -13,12 +13,13 @@ use super::problem::{KeyPath, Problems};
 use super::raw::Raw;
 use super::value::{Period, Size};
 use super::{
-    AdminConfig, Config, CostConfig, IntakeConfig, UploadConfig, WalConfig, defaults, environment,
-    kinds,
+    AdminConfig, Config, CostConfig, IntakeConfig, LogConfig, UploadConfig, WalConfig, defaults,
+    environment, kinds,
 };
 use crate::limits;
 use crate::sink::{self, SinkConfig};
 use crate::source::{self, Source};
+use crate::telemetry;
 
 mod streams;
 
@@ -100,6 +101,7 @@ impl Resolver<'_> {
             upload: self.upload(),
             admin: self.admin(&data_dir),
             cost: self.cost(),
+            log: self.log(),
             data_dir,
             sources,
             sinks,
@@ -206,7 +208,7 @@ impl Resolver<'_> {
             );
             self.document.report(&key, &message);
         }
-        AdminConfig { unix }
+        AdminConfig { unix, listen: self.raw.admin.listen }
     }
 
     fn cost(&mut self) -> CostConfig {
@@ -216,6 +218,15 @@ impl Resolver<'_> {
             self.document.report(&path, "is a price in US dollars: a number that is not negative");
         }
         CostConfig { price_per_gb }
+    }
+
+    fn log(&mut self) -> LogConfig {
+        let raw = self.raw.log.clone();
+        let level = raw.level.unwrap_or_else(|| defaults::LOG_LEVEL.to_owned());
+        if let Err(error) = telemetry::filter(&level) {
+            self.document.report(&KeyPath::of(["log", "level"]), &format!("{error:#}"));
+        }
+        LogConfig { level, format: raw.format.unwrap_or_default() }
     }
 
     fn sources(&mut self, known: &[source::Kind]) -> Vec<Arc<dyn Source>> {

@@ -81,7 +81,7 @@ impl Slot {
                 return None;
             }
         };
-        let durable = Durable { offset: log.durable(), payload_bytes: 0, newest_ms: now_ms };
+        let durable = Durable { offset: log.durable(), newest_ms: now_ms, ..Durable::default() };
         self.stream.durable.send_replace(durable);
         let opened = Opened {
             stream: self.stream.clone(),

@@ -46,6 +46,11 @@ impl Pending {
         self.durable.offset.since(self.cursor)
     }
 
+    /// Whether somebody wants the events that wait to go now.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.cursor < self.durable.hurry_to
+    }
+
     /// Payload bytes that wait, or none where that is not known.
     pub(crate) fn payload_bytes(&self) -> Option<u64> {
         (self.cursor >= self.counted_from).then(|| self.counted_payload_bytes())
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     fn durable(offset: u64, payload_bytes: u64, newest_ms: u64) -> Durable {
-        Durable { offset: Offset::new(offset), payload_bytes, newest_ms }
+        Durable { offset: Offset::new(offset), payload_bytes, newest_ms, ..Durable::default() }
     }
 
     #[test]
@@ -165,6 +170,16 @@ mod tests {
         pending.read(Offset::new(3), 30, durable(9, 90, 4000), Some(4000), clock);
         assert_eq!((pending.events(), pending.payload_bytes()), (6, Some(60)));
         assert_eq!(pending.deadline(linger), start + 9 * second);
+    }
+
+    #[test]
+    fn what_was_durable_when_somebody_hurried_goes_at_once_and_nothing_else() {
+        let now = Instant::now();
+        let mut pending = Pending::new(Offset::ZERO, durable(0, 0, 0), now);
+        pending.observe(Durable { hurry_to: Offset::new(3), ..durable(9, 90, 1) }, now);
+        assert!(pending.is_hurried());
+        pending.read(Offset::new(3), 30, durable(9, 90, 1), Some(1), Clock { now, now_ms: 1 });
+        assert!(!pending.is_hurried(), "the six that came later wait for company");
     }
 
     #[test]

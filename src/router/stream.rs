@@ -176,7 +176,10 @@ impl Stream {
     fn is_ready(&self, now: Instant, draining: bool) -> bool {
         self.pending.events() > 0
             && self.could_read()
-            && (draining || self.is_full() || self.pending.deadline(self.settings.linger) <= now)
+            && (draining
+                || self.is_full()
+                || self.pending.is_hurried()
+                || self.pending.deadline(self.settings.linger) <= now)
     }
 
     /// Whether new events could be read now, if there were any.

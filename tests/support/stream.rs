@@ -93,7 +93,7 @@ impl Writer {
             Options { segment_bytes: 2 * 1024 * 1024, entropy: Arc::new(OsEntropy), pool: None };
         let fs = file_system();
         let (log, _) = Log::open(&fs, dir, &name(), &options, Offset::ZERO, now_ms()).unwrap();
-        let durable = Durable { offset: log.durable(), payload_bytes: 0, newest_ms: now_ms() };
+        let durable = Durable { offset: log.durable(), newest_ms: now_ms(), ..Durable::default() };
         let letters = DeadLetters::new(file_system(), dir, 1 << 20, 60);
         Self { log, letters: Arc::new(letters), durable: watch::Sender::new(durable) }
     }

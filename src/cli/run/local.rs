@@ -11,7 +11,7 @@ use standpipe_wal::fs::real::RealFs;
 
 use crate::agent::Agent;
 use crate::cli::output;
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogConfig};
 
 /// The usual port is fixed, so that a newcomer can be told it; two of these need two.
 const START_HELP: &str = "start the agent (where its port is taken, set \
@@ -41,6 +41,13 @@ pub(in crate::cli) fn delivered_dir(dir: &Path) -> PathBuf {
 /// The agent's unix socket, unless the configuration names other doors.
 pub(in crate::cli) fn socket(dir: &Path) -> PathBuf {
     dir.join("standpipe.sock")
+}
+
+/// What the configuration says about logging, before anything is started.
+pub(super) fn log(dir: &Path, file: Option<&Path>) -> anyhow::Result<LogConfig> {
+    let doors = doors(&std::path::absolute(dir)?)?;
+    let request = config::Request { file, doors: Some(&doors), over: None };
+    Ok(config::load(&request)?.resolved.config.log)
 }
 
 pub(super) async fn start(dir: &Path, file: Option<&Path>) -> anyhow::Result<Local> {
@@ -79,16 +86,20 @@ fn firehose_config(dir: &Path) -> anyhow::Result<Config> {
     Ok(config::from_text("the built-in Firehose endpoint", &text)?.config)
 }
 
-fn agent_config(dir: &Path, file: Option<&Path>, endpoint: &str) -> anyhow::Result<Config> {
-    // Below the file: doors that need no rights, and short waits, since somebody is looking. The
-    // files take concatenated lines.
-    let doors = format!(
+/// Below the file: doors that need no rights, and short waits, since somebody is looking. The files
+/// take concatenated lines.
+fn doors(dir: &Path) -> anyhow::Result<String> {
+    Ok(format!(
         "[[source]]\nkind = \"unix\"\npath = {socket}\n\
          [[source]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:15555\"\n\
          [sink.firehose]\nkind = \"firehose\"\n\
          [stream.default]\naggregate = \"lines\"\nlinger = \"1s\"\n",
         socket = quoted(&socket(dir))?,
-    );
+    ))
+}
+
+fn agent_config(dir: &Path, file: Option<&Path>, endpoint: &str) -> anyhow::Result<Config> {
+    let doors = doors(dir)?;
     // Above it: everything stays below the directory and nothing goes to AWS.
     let data_dir = agent_dir(dir);
     let over = format!(

@@ -103,6 +103,10 @@ mod tests {
         fn disk(&self) -> Disk {
             Disk::default()
         }
+
+        fn hurry(&self, _name: &StreamName) -> bool {
+            false
+        }
     }
 
     fn line_of(states: &[&str]) -> String {

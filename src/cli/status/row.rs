@@ -7,10 +7,9 @@ use serde::Serialize;
 use crate::admin::cost::Cost;
 use crate::admin::rates::Rate;
 use crate::admin::{Snapshot, StreamSnapshot};
-use crate::cli::output::Style;
 use crate::cli::wal::look::Sight;
 use crate::cli::wal::stat::Stat;
-use crate::status::Incident;
+use crate::status::{Incident, is_trouble};
 
 /// What is shown of a stream. What only a running agent knows may be absent.
 #[derive(Clone, Debug, Serialize)]
@@ -34,7 +33,7 @@ pub(super) struct Row {
 impl Row {
     /// Whether somebody should look at it.
     pub(super) fn is_in_trouble(&self) -> bool {
-        Style::of_state(&self.state) == Style::Bad
+        is_trouble(&self.state)
     }
 }
 
