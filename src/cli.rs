@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod dead_letter;
 mod demo;
+mod doctor;
 mod drain;
 mod human;
 mod log_level;
@@ -50,6 +51,7 @@ enum Command {
     Check(check::Args),
     Status(status::Args),
     Drain(drain::Args),
+    Doctor(doctor::Args),
     LogLevel(log_level::Args),
     /// Look into the log
     #[command(subcommand)]
@@ -105,6 +107,7 @@ impl Command {
             Self::Status(args) => status::run(&args),
             Self::DeadLetter(command) => dead_letter::run(&command),
             Self::Drain(args) => drain::run(&args),
+            Self::Doctor(args) => doctor::run(&args),
             Self::LogLevel(args) => log_level::run(&args),
             Self::Completions(args) => completions::run(&args, Cli::command()),
             Self::Manual(args) => manual::run(&args, Cli::command()),

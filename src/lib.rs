@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod dead_letters;
+pub mod finding;
 pub mod intake;
 pub mod journal;
 pub mod limits;

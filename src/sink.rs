@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::description::{Description, DestinationKind};
+use crate::finding::Finding;
 pub use crate::tasks::BoxFuture;
 
 /// What one call may hold. Sizes are of data as it is handed over, before any encoding.
@@ -161,6 +162,13 @@ pub trait Sink: Debug + Send + Sync {
         Box::pin(async { Ok(Description::of(DestinationKind::Unknown)) })
     }
 
+    /// Looks, for `standpipe doctor`, at everything that lies on the way to a destination. Changes
+    /// nothing.
+    fn examine(&self, destination: Arc<str>) -> BoxFuture<'_, Vec<Finding>> {
+        drop(destination);
+        Box::pin(async { Vec::new() })
+    }
+
     /// Where answers to [`Sink::describe`] are scarce, because all hosts of an account share a few
     /// of them per second: what tells this account's destinations from those of another, so that an
     /// answer can be kept. `None` where asking costs nothing.
@@ -186,6 +194,12 @@ pub trait SinkConfig: Debug + Send + Sync {
     /// Builds the sink: resolves credentials lazily, opens directories. Fails only for what no
     /// retry can mend.
     fn build(&self) -> BoxFuture<'_, anyhow::Result<Arc<dyn Sink>>>;
+
+    /// The statements of an IAM policy that allow no more than delivering to these destinations, and
+    /// asking about them where the agent does. Empty where AWS is not concerned.
+    fn policy(&self, _destinations: &[&str], _asks: bool) -> Vec<serde_json::Value> {
+        Vec::new()
+    }
 }
 
 /// Every kind of sink.

@@ -7,6 +7,7 @@ mod body;
 mod classify;
 mod client;
 mod describe;
+mod examine;
 mod options;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::sync::OnceCell;
 use self::options::{Credentials, Options};
 use super::description::Description;
 use super::{BoxFuture, Call, Failure, Fate, Kind, Limits, Sink, SinkConfig};
+use crate::finding::Finding;
 use crate::limits::{FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORD_BYTES_MAX, FIREHOSE_RECORDS_MAX};
 
 pub(super) const KIND: Kind =
@@ -44,6 +46,20 @@ impl SinkConfig for Options {
             let sink: Arc<dyn Sink> = Arc::new(Firehose { options, client: OnceCell::new() });
             Ok(sink)
         })
+    }
+
+    fn policy(&self, destinations: &[&str], asks: bool) -> Vec<serde_json::Value> {
+        let region = self.region.as_deref().unwrap_or("*");
+        let arn = |name: &&str| format!("arn:aws:firehose:{region}:*:deliverystream/{name}");
+        let resources: Vec<_> = destinations.iter().map(arn).collect();
+        let statement = |sid: &str, action: &str| {
+            serde_json::json!({
+                "Sid": sid, "Effect": "Allow", "Action": action, "Resource": resources,
+            })
+        };
+        let put = statement("StandpipeDelivers", "firehose:PutRecordBatch");
+        let ask = statement("StandpipeChoosesAggregation", "firehose:DescribeDeliveryStream");
+        if asks { vec![put, ask] } else { vec![put] }
     }
 }
 
@@ -70,6 +86,10 @@ impl Sink for Firehose {
 
     fn describe(&self, destination: Arc<str>) -> BoxFuture<'_, Result<Description, Failure>> {
         Box::pin(self.ask(destination))
+    }
+
+    fn examine(&self, destination: Arc<str>) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(async move { examine::examine(&self.options, &destination).await })
     }
 
     /// An endpoint that checks no signatures belongs to no account.

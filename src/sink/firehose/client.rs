@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
 use aws_sdk_firehose::config::timeout::TimeoutConfig;
@@ -57,6 +57,11 @@ pub(super) async fn connect(options: &Options) -> Result<Client, Failure> {
 }
 
 async fn from_default_chain(options: &Options) -> Builder {
+    Builder::from(&from_environment(options).await)
+}
+
+/// What the AWS default chain finds, with what the options say over it.
+pub(super) async fn from_environment(options: &Options) -> SdkConfig {
     let mut loader = aws_config::defaults(behavior());
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
@@ -64,7 +69,7 @@ async fn from_default_chain(options: &Options) -> Builder {
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }
-    Builder::from(&loader.load().await)
+    loader.load().await
 }
 
 /// Defaults of one day, chosen by hand: a newer SDK must not change what an agent does.
