@@ -15,6 +15,8 @@ mod stream;
 
 #[path = "delivery/auto.rs"]
 mod auto;
+#[path = "delivery/doctor.rs"]
+mod doctor;
 #[path = "delivery/failures.rs"]
 mod failures;
 #[path = "delivery/file.rs"]
