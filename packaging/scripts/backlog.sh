@@ -3,10 +3,13 @@
 note_backlog() {
     dir=$(data_dir)
     [ -d "$dir" ] || return 0
-    events=$(standpipe wal stat --json 2>/dev/null |
-        sed -n 's/^ *"backlog_events": *\([0-9]*\).*/\1/p' | awk '{ all += $1 } END { print all + 0 }') ||
+    # What cannot be seen, in whole or in part, is not taken for nothing.
+    if stat=$(standpipe wal stat --json 2>/dev/null) && ! echo "$stat" | grep -q '"notes"'; then
+        events=$(echo "$stat" | sed -n 's/^ *"backlog_events": *\([0-9]*\).*/\1/p' |
+            awk '{ all += $1 } END { print all + 0 }')
+    else
         events=unknown
-    [ -f "$dir/lock" ] || [ -d "$dir/streams" ] || events=0
+    fi
     if [ -n "$(find "$dir" \( -path '*/quarantine/*' -o -path '*/dead-letter/*' \) -type f 2>/dev/null |
         head -n 1)" ]; then
         aside=yes
@@ -14,6 +17,10 @@ note_backlog() {
         aside=no
     fi
     printf 'undelivered_events=%s\nset_aside=%s\n' "$events" "$aside" >"$dir/removed"
-    [ "$events" = 0 ] || echo "standpipe: $events events were not delivered; they stay in $dir" >&2
+    case $events in
+    0) ;;
+    unknown) echo "standpipe: what was not delivered could not be counted; it stays in $dir" >&2 ;;
+    *) echo "standpipe: $events events were not delivered; they stay in $dir" >&2 ;;
+    esac
     [ "$aside" = no ] || echo "standpipe: events or bytes that were set aside stay in $dir" >&2
 }

@@ -69,12 +69,14 @@ start_machine() {
 shut_down() {
     inside systemctl poweroff || true
     wait "$nspawn" || true
-    leader=
+    nspawn= leader=
 }
 
 cut_power() {
-    [ -n "${nspawn:-}" ] && kill -KILL "$leader" "$nspawn" 2>/dev/null
-    wait "${nspawn:-}" 2>/dev/null || true
+    [ -n "${nspawn:-}" ] || return 0
+    # What has ended by itself needs no signal.
+    kill -KILL ${leader:+"$leader"} "$nspawn" 2>/dev/null || true
+    wait "$nspawn" 2>/dev/null || true
     nspawn=
 }
 trap cut_power EXIT
