@@ -7,6 +7,11 @@
 //! Names and contents become durable by different calls: [`File::sync_data`] makes a file's bytes
 //! (and its size) durable, [`Fs::sync_dir`] makes the names in a directory durable. A new directory
 //! needs a sync of its parent.
+//!
+//! A call that a signal interrupts (`EINTR`) is repeated by the implementation where that is
+//! without risk: reading, writing, reserving, cutting, opening, listing. It is not where the first
+//! attempt may have been done (names), nor for a sync of data, which is never repeated on the same
+//! file. There `EINTR` is an error like any other, and what stands above survives it as such.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};

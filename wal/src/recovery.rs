@@ -29,6 +29,10 @@ pub(crate) use run::run;
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
+    /// What was known when everything was read.
+    pub facts: Facts,
+    /// What followed from it.
+    pub decision: Decision,
     /// The offset of the next event.
     pub next: Offset,
     /// The first offset that is not durable; equal to `next` after opening.
@@ -61,25 +65,26 @@ pub struct Recovery {
 }
 
 /// What is known about a log when everything was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::struct_excessive_bools, reason = "the columns of a table")]
-pub(crate) struct Facts {
-    /// Frames were found whose end no later frame, seal, header or commit proves durable.
-    pub(crate) unproven_events: bool,
-    /// Bytes were found that should be frames and are not, and nothing proves them durable.
-    pub(crate) unproven_bytes: bool,
-    /// `next` is beyond the end of what was found: these offsets must not be given out again.
-    pub(crate) gap: bool,
-    /// A header says which log this is.
-    pub(crate) identified: bool,
+pub struct Facts {
     /// There is a segment.
-    pub(crate) any: bool,
+    pub any: bool,
+    /// A header says which log this is.
+    pub identified: bool,
+    /// Frames were found whose end no later frame, seal, header or commit proves durable.
+    pub unproven_events: bool,
+    /// Bytes were found that should be frames and are not, and nothing proves them durable.
+    pub unproven_bytes: bool,
+    /// `next` is beyond the end of what was found: these offsets must not be given out again.
+    pub gap: bool,
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decision {
     /// Nothing. The next segment is begun with the next sync.
+    #[default]
     Keep,
     /// Begin a segment now, with nothing in it: its header carries what must not be forgotten.
     Begin(Reason),

@@ -52,16 +52,7 @@ impl Fs for RealFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            entries.push(Entry {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                is_dir: entry.file_type()?.is_dir(),
-            });
-        }
-        entries.sort();
-        Ok(entries)
+        repeat_interrupted(|| list(dir))
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -69,7 +60,30 @@ impl Fs for RealFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        Ok(rustix::fs::fsync(fs::File::open(dir)?)?)
+    }
+}
+
+fn list(dir: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        entries.push(Entry {
+            name: entry.file_name().to_string_lossy().into_owned(),
+            is_dir: entry.file_type()?.is_dir(),
+        });
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// Repeats a call that leaves everything as it was when a signal interrupts it.
+fn repeat_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
@@ -81,12 +95,7 @@ struct RealFile {
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        loop {
-            match self.file.read_at(buffer, position) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        repeat_interrupted(|| self.file.read_at(buffer, position))
     }
 
     /// The system takes at most 1,024 slices in one call (`IOV_MAX`); `rustix` hands over no more,
@@ -100,6 +109,7 @@ impl File for RealFile {
         Ok(retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, position, length))?)
     }
 
+    /// Repeated by the standard library where it is interrupted.
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.file.set_len(length)
     }

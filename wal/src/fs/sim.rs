@@ -27,12 +27,15 @@ use super::{Access, Entry, File, Fs};
 use disk::Disk;
 pub use fault::{Fault, Kind, Operation};
 use fault::{Faults, Verdict, refuse};
+pub use moment::Moment;
 use names::Id;
 use random::Random;
 
 mod content;
 mod disk;
 mod fault;
+mod fingerprint;
+mod moment;
 mod names;
 mod random;
 
@@ -77,6 +80,7 @@ struct State {
     disk: Disk,
     faults: Faults,
     random: Random,
+    moments: Option<Vec<Moment>>,
 }
 
 impl SimFs {
@@ -87,7 +91,8 @@ impl SimFs {
     }
 
     fn with(disk: Disk, seed: u64) -> Self {
-        let state = State { disk, faults: Faults::default(), random: Random::new(seed) };
+        let (faults, random) = (Faults::default(), Random::new(seed));
+        let state = State { disk, faults, random, moments: None };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -122,7 +127,12 @@ impl SimFs {
     /// the fault can strike, and the following ones, `times` in all. Adds to what was planned
     /// before, which goes first.
     pub fn inject(&self, fault: Fault, from: u64, times: u64) {
-        self.state().faults.plan(from, times, fault);
+        self.state().faults.plan(from, times, fault, None);
+    }
+
+    /// As [`SimFs::inject`], but the fault strikes one kind of operation alone.
+    pub fn inject_on(&self, only: Kind, fault: Fault, from: u64, times: u64) {
+        self.state().faults.plan(from, times, fault, Some(only));
     }
 
     /// Gives up the planned faults; the damage that they did stays.
@@ -138,6 +148,11 @@ impl SimFs {
     /// How many operations were begun.
     pub fn operations(&self) -> u64 {
         self.state().faults.count()
+    }
+
+    /// How many of them a fault has struck.
+    pub fn strikes(&self) -> u64 {
+        self.state().faults.strikes()
     }
 
     /// Keeps a list of all operations from here on.
@@ -162,9 +177,8 @@ impl SimFs {
 
     /// The bytes of a file as a program sees them. Not counted as an operation.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut state = self.state();
-        let id = state.disk.open(path)?;
-        let file = state.disk.file(id)?;
+        let state = self.state();
+        let file = state.disk.look(state.disk.open(path)?)?;
         let mut bytes = vec![0; usize::try_from(file.size()).unwrap_or(usize::MAX)];
         file.read(&mut bytes, 0);
         Ok(bytes)
@@ -191,6 +205,7 @@ impl SimFs {
 
     fn begin(&self, kind: Kind, path: &Path) -> (MutexGuard<'_, State>, Verdict) {
         let mut state = self.state();
+        state.note_moment(kind, path);
         let verdict = state.faults.begin(kind, path);
         (state, verdict)
     }
@@ -260,7 +275,7 @@ impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let (mut state, verdict) = self.fs.begin(Kind::Read, &self.path);
         refuse(verdict)?;
-        let read = state.disk.file(self.id)?.read(buffer, position);
+        let read = state.disk.look(self.id)?.read(buffer, position);
         match verdict {
             Verdict::Short => Ok(part(read, &mut state.random).max(read.min(1))),
             Verdict::Go | Verdict::Fail(_) => Ok(read),
@@ -300,7 +315,7 @@ impl File for SimFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.fs.attempt(Kind::Size, &self.path)?.disk.file(self.id)?.size())
+        Ok(self.fs.attempt(Kind::Size, &self.path)?.disk.look(self.id)?.size())
     }
 
     fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
@@ -315,7 +330,7 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let (mut guard, verdict) = self.fs.begin(Kind::SyncData, &self.path);
-        let State { disk, faults, random } = &mut *guard;
+        let State { disk, faults, random, .. } = &mut *guard;
         let file = disk.file(self.id)?;
         match verdict {
             Verdict::Go | Verdict::Short => {
@@ -323,7 +338,8 @@ impl File for SimFile {
                 Ok(())
             }
             Verdict::Fail(errno) => {
-                if !faults.is_off() {
+                // A wait that a signal ended has not lost anything.
+                if !faults.is_off() && errno != Errno::INTR {
                     let evicts = random.coin();
                     file.fail_sync(&mut |most| random.up_to(most), evicts);
                 }

@@ -142,7 +142,6 @@ pub(crate) fn write_all(
                 position += written as u64;
                 IoSlice::advance_slices(&mut rest, written);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }

@@ -49,6 +49,8 @@ pub(crate) fn run(
     report.gap.clone_from(&judged.gap);
     report.lost.clone_from(&judged.lost);
     report.new_log_id = judged.new_log_id;
+    report.facts = judged.facts;
+    report.decision = judged.decision;
     if let Some(newest) = &newest {
         keep_unproven(workshop, newest, &judged.unproven, &mut report)?;
     }

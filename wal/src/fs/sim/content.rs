@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::fingerprint::Fingerprint;
+
 /// What the device writes as a whole; anything larger can tear.
 const SECTOR_BYTES: u64 = SECTOR as u64;
 
@@ -67,6 +69,13 @@ impl Content {
         }
         self.size = size;
     }
+
+    fn print(&self, print: &mut Fingerprint) {
+        print.word(self.size);
+        for (number, page) in &self.pages {
+            print.sparse(number * PAGE_BYTES as u64, &**page);
+        }
+    }
 }
 
 /// Something that was done to a file since its last sync.
@@ -126,6 +135,8 @@ pub(super) struct FileState {
     current: Content,
     durable: Content,
     pending: Vec<Change>,
+    /// Bytes that a failed sync lost can still be seen.
+    shows_lost: bool,
 }
 
 impl FileState {
@@ -174,6 +185,7 @@ impl FileState {
     /// them, even a reader sees the old bytes again.
     pub(super) fn fail_sync(&mut self, choose: &mut Choose<'_>, evicts: bool) {
         self.settle(choose);
+        self.shows_lost = true;
         if evicts {
             let size = self.current.size;
             self.current = self.durable.clone();
@@ -181,10 +193,25 @@ impl FileState {
         }
     }
 
+    /// Whether a power cut would change nothing.
+    pub(super) fn is_durable(&self) -> bool {
+        self.pending.is_empty() && !self.shows_lost
+    }
+
+    /// What is seen, and where it is not durable also what is.
+    pub(super) fn print(&self, print: &mut Fingerprint) {
+        self.current.print(print);
+        if !self.is_durable() {
+            self.durable.print(print);
+            print.word(self.pending.len() as u64);
+        }
+    }
+
     /// What a power cut does: only the durable bytes are there.
     pub(super) fn forget(&mut self, choose: &mut Choose<'_>) {
         self.settle(choose);
         self.current = self.durable.clone();
+        self.shows_lost = false;
     }
 
     /// Makes a part of the pending changes durable and forgets the rest: for each sector on its

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::content::{BLOCK_BYTES, Choose, FileState};
+use super::fingerprint::Fingerprint;
 use super::names::{Id, Names};
 use crate::fs::Entry;
 
 const ROOT: Id = 0;
 
+/// Cheap to clone: what two disks have in common is shared until one of them changes it.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    files: BTreeMap<Id, FileState>,
-    names: Names,
+    files: BTreeMap<Id, Arc<FileState>>,
+    names: Arc<Names>,
     next_id: Id,
     blocks_max: Option<u64>,
 }
@@ -24,7 +27,7 @@ impl Disk {
     pub(super) fn new() -> Self {
         let mut names = Names::default();
         names.add_directory(ROOT);
-        Self { files: BTreeMap::new(), names, next_id: ROOT + 1, blocks_max: None }
+        Self { files: BTreeMap::new(), names: Arc::new(names), next_id: ROOT + 1, blocks_max: None }
     }
 
     pub(super) fn limit(&mut self, bytes: Option<u64>) {
@@ -44,7 +47,7 @@ impl Disk {
     /// How far a file may grow before the disk is full.
     fn size_max(&self, file: Id) -> u64 {
         let Some(most) = self.blocks_max else { return u64::MAX };
-        let own = self.files.get(&file).map_or(0, FileState::blocks);
+        let own = self.files.get(&file).map_or(0, |file| file.blocks());
         most.saturating_sub(self.used_blocks()).saturating_add(own).saturating_mul(BLOCK_BYTES)
     }
 
@@ -69,6 +72,10 @@ impl Disk {
         if self.names.is_directory(id) { Ok(id) } else { Err(Errno::NOTDIR.into()) }
     }
 
+    fn names_mut(&mut self) -> &mut Names {
+        Arc::make_mut(&mut self.names)
+    }
+
     fn add(&mut self, path: &Path) -> io::Result<Id> {
         let (directory, name) = self.parent(path)?;
         if self.names.get(directory, name).is_some() {
@@ -76,19 +83,19 @@ impl Disk {
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.names.set(directory, name, Some(id));
+        self.names_mut().set(directory, name, Some(id));
         Ok(id)
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<Id> {
         let id = self.add(path)?;
-        self.files.insert(id, FileState::default());
+        self.files.insert(id, Arc::default());
         Ok(id)
     }
 
     pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
         let id = self.add(path)?;
-        self.names.add_directory(id);
+        self.names_mut().add_directory(id);
         Ok(())
     }
 
@@ -104,7 +111,7 @@ impl Disk {
             Some(there) if there == id => Ok(()),
             Some(there) if self.names.is_directory(there) => Err(Errno::ISDIR.into()),
             _ => {
-                self.names.rename(id, from, to);
+                self.names_mut().rename(id, from, to);
                 Ok(())
             }
         }
@@ -116,7 +123,7 @@ impl Disk {
             None => Err(Errno::NOENT.into()),
             Some(id) if self.names.is_directory(id) => Err(Errno::ISDIR.into()),
             Some(_) => {
-                self.names.set(directory, name, None);
+                self.names_mut().set(directory, name, None);
                 Ok(())
             }
         }
@@ -133,12 +140,16 @@ impl Disk {
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
         let directory = self.directory(names_of(path)?)?;
-        self.names.sync(directory);
+        self.names_mut().sync(directory);
         Ok(())
     }
 
+    pub(super) fn look(&self, id: Id) -> io::Result<&FileState> {
+        self.files.get(&id).map(|file| &**file).ok_or_else(|| Errno::BADF.into())
+    }
+
     pub(super) fn file(&mut self, id: Id) -> io::Result<&mut FileState> {
-        self.files.get_mut(&id).ok_or_else(|| Errno::BADF.into())
+        self.files.get_mut(&id).map(Arc::make_mut).ok_or_else(|| Errno::BADF.into())
     }
 
     /// Writes as much as there is space for; an error where there is none.
@@ -153,7 +164,7 @@ impl Disk {
     }
 
     pub(super) fn allocate(&mut self, id: Id, end: u64) -> io::Result<()> {
-        if end > self.size_max(id) && end > self.file(id)?.size() {
+        if end > self.size_max(id) && end > self.look(id)?.size() {
             return Err(Errno::NOSPC.into());
         }
         self.file(id)?.allocate(end);
@@ -162,16 +173,34 @@ impl Disk {
 
     /// What a power cut does, first to the names, then to the bytes.
     pub(super) fn forget(&mut self, names: &mut Choose<'_>, bytes: &mut Choose<'_>) {
-        self.names.forget(names);
+        if self.names.are_pending() {
+            self.names_mut().forget(names);
+        }
         self.drop_unnamed();
-        self.files.values_mut().for_each(|file| file.forget(bytes));
+        for file in self.files.values_mut().filter(|file| !file.is_durable()) {
+            Arc::make_mut(file).forget(bytes);
+        }
+    }
+
+    /// A number for all that the disk holds: what a program sees, and what a power cut would leave.
+    /// The same for disks that are alike, whatever became of them before.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut print = Fingerprint::default();
+        self.names.print(ROOT, &mut print, &mut |id, print| {
+            if let Some(file) = self.files.get(&id) {
+                file.print(print);
+            }
+        });
+        print.finish()
     }
 
     /// Gives up what no name leads to. Only where nothing is open any more.
     pub(super) fn drop_unnamed(&mut self) {
         let named = self.names.reachable(ROOT);
         self.files.retain(|id, _| named.contains(id));
-        self.names.retain(&named);
+        if !self.names.are_all_in(&named) {
+            self.names_mut().retain(&named);
+        }
     }
 }
 

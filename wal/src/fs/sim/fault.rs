@@ -48,8 +48,13 @@ pub enum Fault {
     Io,
     /// No space (`ENOSPC`): nothing is changed.
     NoSpace,
+    /// The quota is used up (`EDQUOT`): like no space.
+    Quota,
     /// Too many open files (`EMFILE`).
     TooManyFiles,
+    /// A signal came in between (`EINTR`): nothing is changed, and nothing that was written is
+    /// forgotten.
+    Interrupted,
     /// A read or a write does a part of what was asked and says so.
     Short,
     /// The power goes, or the process dies, before the operation: this one and all later ones
@@ -59,15 +64,16 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault that is not a crash.
-    pub const SURVIVABLE: [Self; 4] = [Self::Io, Self::NoSpace, Self::TooManyFiles, Self::Short];
+    pub const SURVIVABLE: [Self; 6] =
+        [Self::Io, Self::NoSpace, Self::Quota, Self::TooManyFiles, Self::Interrupted, Self::Short];
 
     /// Whether a system could answer this operation with this fault. Elsewhere it does not
     /// strike.
     pub fn can_strike(self, kind: Kind) -> bool {
         match self {
-            Self::Io | Self::Crash => true,
+            Self::Io | Self::Interrupted | Self::Crash => true,
             // A rename needs space for its name. A sync needs it where blocks are given late.
-            Self::NoSpace => {
+            Self::NoSpace | Self::Quota => {
                 kind.changes_the_disk() && !matches!(kind, Kind::Remove | Kind::Truncate)
             }
             Self::TooManyFiles => {
@@ -92,6 +98,7 @@ pub(super) enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     count: u64,
+    strikes: u64,
     planned: Vec<Planned>,
     is_off: bool,
     trace: Option<Vec<Operation>>,
@@ -102,11 +109,13 @@ struct Planned {
     from: u64,
     times: u64,
     fault: Fault,
+    /// The only operation that it strikes.
+    only: Option<Kind>,
 }
 
 impl Faults {
-    pub(super) fn plan(&mut self, from: u64, times: u64, fault: Fault) {
-        self.planned.push(Planned { from, times, fault });
+    pub(super) fn plan(&mut self, from: u64, times: u64, fault: Fault, only: Option<Kind>) {
+        self.planned.push(Planned { from, times, fault, only });
     }
 
     pub(super) fn clear(&mut self) {
@@ -119,6 +128,11 @@ impl Faults {
 
     pub(super) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// How often something went wrong.
+    pub(super) fn strikes(&self) -> u64 {
+        self.strikes
     }
 
     pub(super) fn record_trace(&mut self) {
@@ -140,13 +154,19 @@ impl Faults {
             trace.push(Operation { kind, path: path.to_owned() });
         }
         let strikes = |planned: &&mut Planned| {
-            planned.times > 0 && number >= planned.from && planned.fault.can_strike(kind)
+            planned.times > 0
+                && number >= planned.from
+                && planned.fault.can_strike(kind)
+                && planned.only.is_none_or(|only| only == kind)
         };
         let Some(planned) = self.planned.iter_mut().find(strikes) else { return Verdict::Go };
         planned.times -= 1;
+        self.strikes += 1;
         match planned.fault {
             Fault::Io => Verdict::Fail(Errno::IO),
             Fault::NoSpace => Verdict::Fail(Errno::NOSPC),
+            Fault::Quota => Verdict::Fail(Errno::DQUOT),
+            Fault::Interrupted => Verdict::Fail(Errno::INTR),
             Fault::TooManyFiles => Verdict::Fail(Errno::MFILE),
             Fault::Short => Verdict::Short,
             Fault::Crash => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::Choose;
+use super::fingerprint::Fingerprint;
 
 /// A file or a directory (an inode).
 pub(super) type Id = u64;
@@ -212,6 +213,37 @@ impl Names {
             }
         }
         found
+    }
+
+    /// Whether a power cut could change a name.
+    pub(super) fn are_pending(&self) -> bool {
+        self.directories.values().any(|directory| !directory.pending.is_empty())
+    }
+
+    /// Whether each directory is one of these.
+    pub(super) fn are_all_in(&self, keep: &BTreeSet<Id>) -> bool {
+        self.directories.keys().all(|id| keep.contains(id))
+    }
+
+    /// The tree of names below a directory, each with what it leads to: those that are seen, and
+    /// where they are not durable also those that are.
+    pub(super) fn print(
+        &self,
+        directory: Id,
+        print: &mut Fingerprint,
+        file: &mut dyn FnMut(Id, &mut Fingerprint),
+    ) {
+        let Some(found) = self.directories.get(&directory) else { return };
+        let durable = Some(&found.durable).filter(|_| !found.pending.is_empty());
+        for names in [Some(&found.current), durable].into_iter().flatten() {
+            print.word(names.len() as u64);
+            for (name, id) in names {
+                print.bytes(name.as_bytes());
+                print.word(u64::from(self.is_directory(*id)));
+                self.print(*id, print, file);
+                file(*id, print);
+            }
+        }
     }
 
     pub(super) fn retain(&mut self, keep: &BTreeSet<Id>) {
