@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Context, Error};
 use crate::fs::{Access, File, Fs};
+use crate::limits::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::log::active::{Active, Trouble, write_all};
 use crate::retention::{Pool, Pooled};
 use crate::segment::{Header, Reason, SegmentId};
@@ -90,7 +91,12 @@ impl Workshop {
         let reserved =
             if bytes == 0 { Ok(()) } else { draft.active.reserve(bytes, self.segment_bytes) };
         let filled = reserved.and_then(|()| {
-            let block = header.encode();
+            let mut block = header.encode();
+            if header.recycled {
+                // Where the first frame will be, so that a frame of the file's earlier life is not
+                // taken for it if the header is damaged one day.
+                block.resize(SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES, 0);
+            }
             write_all(&*draft.active.file, &mut [IoSlice::new(&block)], 0)
                 .during("write", &draft.active.path)
                 .map_err(Trouble::harmless_if_full)

@@ -133,7 +133,9 @@ impl Chain {
         // The one before it was removed, or one of the two was brought here.
         while let Some(previous) = rest.last_mut() {
             if !is_of_another_life(fs, previous, &current)? {
-                previous.end = Some(current.id.base());
+                // Behind the end of the one that is gone there was never anything.
+                let end = predecessor.map(|one| one.end).filter(|end| *end > previous.id.base());
+                previous.end = Some(end.unwrap_or(current.id.base()));
                 break;
             }
             if self.links.is_empty() && created_ms(previous) > created_ms(&current) {

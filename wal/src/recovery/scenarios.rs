@@ -190,6 +190,39 @@ fn a_damaged_header_of_any_segment_is_said_and_kept_although_its_file_goes() {
     assert_eq!(world.read(&format!("quarantine/{:020}.0", 0)), header);
 }
 
+/// Found by the lives of `tests/crash/lives.rs`: the frames were another stream's.
+#[test]
+fn a_recycled_segment_without_header_and_frames_does_not_show_its_earlier_life() {
+    let world = World::new(SEGMENT).with_pool(SEGMENT);
+    let (fs, dir, _) = world.place();
+    let dir_of_others = dir.join("others");
+    fs.create_dir(&dir_of_others).unwrap();
+    let other = "clicks".parse().unwrap();
+    let (mut other, _) =
+        Log::open(&world.fs, &dir_of_others, &other, &world.options, Offset::new(125), 1).unwrap();
+    write_tens(&mut other, 0..12, 1000);
+    other.trim(Offset::new(185), &[], 1).unwrap();
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..7, 1000);
+    drop(log);
+    let frame = 48 + 10 * 1004;
+    let second = usize::try_from(4096 + frame).unwrap();
+    let stale = world.read(&name(60))[second..second + 10_088].to_vec();
+    world.damage(&name(60), 0, &[0xFF; 4096]);
+    // As the new header left it, and as an older version did.
+    for first in [&[0; 48], stale.as_slice()] {
+        world.damage(&name(60), 4096, first);
+        let original = world.read(&name(60));
+        let (log, recovery) = world.open(0);
+        assert_eq!(recovery.next, Offset::new(60), "{recovery:?}");
+        assert_eq!(recovery.unproven_bytes, original.len() as u64);
+        assert_eq!(all(&log, &world, 0), ((0..60).collect(), vec![]));
+        drop(log);
+        world.fs.remove(&world.path(&name(60))).unwrap_or_default();
+        world.plant(&name(60), &original);
+    }
+}
+
 #[test]
 fn one_event_whose_header_is_damaged_is_written_again_and_the_header_kept() {
     let world = World::new(SEGMENT);

@@ -151,7 +151,9 @@ impl Directory {
                 }
                 // Segments are trimmed in order: if one between the two was, so was this one.
                 if self.is_still(segment)? {
-                    return Ok(Bound::End(End { at: successor, successor }));
+                    // Behind the end of the one that is gone there was never anything.
+                    let at = predecessor.map(|one| one.end).filter(|end| *end > segment.id.base());
+                    return Ok(Bound::End(End { at: at.unwrap_or(successor), successor }));
                 }
                 return Ok(Bound::Gone);
             }

@@ -214,3 +214,23 @@ fn a_frame_says_in_which_log_its_segment_was_begun() {
     world.damage(&name(0), 0, &[0xff; 64]);
     assert_eq!(ids(&mut world.tail(0)).first(), Some(&None));
 }
+
+/// Found by the lives of `tests/crash/lives.rs`, after a power cut in the middle of a trim.
+#[test]
+fn what_was_a_gap_before_a_segment_was_removed_is_not_called_lost() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..2, 96);
+    log.roll_idle(1).unwrap();
+    write_tens(&mut log, 2..3, 96);
+    log.close(1).unwrap();
+    let (log, recovery) = world.open(40);
+    assert_eq!(recovery.gap, Some(offsets(30..40)));
+    world.fs.remove(&world.path(&name(20))).unwrap();
+    let missing = vec![(offsets(20..30), Cause::Lost), (offsets(30..40), Cause::Unproven)];
+    let found = read(&mut world.tail(0), log.durable());
+    assert_eq!(found, ((0..20).collect(), missing));
+    drop(log);
+    let (log, _) = world.open(40);
+    assert_eq!(read(&mut world.tail(35), log.durable()).1, [(offsets(35..40), Cause::Unproven)]);
+}
