@@ -16,12 +16,14 @@
     reason = "a test stops at the first surprise"
 )]
 
-#[path = "crash/bit_flips.rs"]
-mod bit_flips;
+#[path = "crash/bit_rot.rs"]
+mod bit_rot;
 #[path = "crash/case.rs"]
 mod case;
 #[path = "crash/check.rs"]
 mod check;
+#[path = "crash/coverage.rs"]
+mod coverage;
 #[path = "crash/damage.rs"]
 mod damage;
 #[path = "crash/enumerate.rs"]
@@ -30,9 +32,17 @@ mod enumerate;
 mod host;
 #[path = "crash/ledger.rs"]
 mod ledger;
+#[path = "crash/lives.rs"]
+mod lives;
 #[path = "crash/offset_twin.rs"]
 mod offset_twin;
+#[path = "crash/outcomes.rs"]
+mod outcomes;
 #[path = "crash/readers.rs"]
 mod readers;
+#[path = "crash/reading.rs"]
+mod reading;
+#[path = "crash/rot.rs"]
+mod rot;
 #[path = "crash/script.rs"]
 mod script;

@@ -16,9 +16,10 @@ use standpipe_wal::inspect;
 use standpipe_wal::recovery::Recovery;
 use standpipe_wal::tail::Cause;
 
-use crate::host::{Found, Host, STREAMS, STREAMS_DIR, drain};
+use crate::host::{Host, STREAMS, STREAMS_DIR};
 use crate::ledger::Ledger;
 use crate::offset_twin::OffsetTwin;
+use crate::reading::{Found, drain};
 
 /// Checks what a reader found against what was promised.
 pub(crate) fn check_found(
@@ -28,13 +29,11 @@ pub(crate) fn check_found(
 ) -> Result<(), String> {
     for one in found {
         match one {
-            Found::Event(offset, payload) => ledger.check_event(*offset, payload)?,
+            Found::Event(offset, payload) => ledger.check_event(*offset, payload, committed)?,
             Found::Missing(range, cause) => {
                 ledger.check_missing(range, committed)?;
-                // Trimmed segments may be unlinked in any order: a gap below is no loss.
-                let matters = range.end > committed && !ledger.is_damaged();
-                if *cause == Cause::Lost && matters {
-                    return Err(format!("{range:?} is called lost, but was never durable"));
+                if *cause == Cause::Lost {
+                    ledger.check_lost(range, committed)?;
                 }
             }
         }
@@ -42,16 +41,21 @@ pub(crate) fn check_found(
     Ok(())
 }
 
-/// Starts on what a crash left, and checks it.
+/// Starts on what a crash left, and checks it. A look at it comes first.
 pub(crate) fn check_start(before: &Host, disk: &SimFs) -> Result<Host, String> {
     check_looking(disk)?;
+    check_start_at_once(before, disk)
+}
+
+/// The same without the look.
+pub(crate) fn check_start_at_once(before: &Host, disk: &SimFs) -> Result<Host, String> {
     let mut host = before.after_crash(disk);
     let on_disk = OffsetTwin::on(disk);
     for (durable, found) in before.committed.iter().zip(on_disk) {
         assert!(found >= *durable, "the twin forgot a committed offset that was synced");
     }
-    let recoveries = host.start().map_err(|error| format!("cannot start: {error:?}"))?;
-    check_started(&mut host, &recoveries, ReadErrors::Forbidden)?;
+    host.start().map_err(|error| format!("cannot start: {error:?}"))?;
+    check_started(&mut host, ReadErrors::Forbidden)?;
     Ok(host)
 }
 
@@ -83,13 +87,10 @@ pub(crate) enum ReadErrors {
 }
 
 /// Checks what a start found, and promises it from now on.
-pub(crate) fn check_started(
-    host: &mut Host,
-    recoveries: &[Recovery],
-    read_errors: ReadErrors,
-) -> Result<(), String> {
-    for (stream, recovery) in recoveries.iter().enumerate() {
-        check_offsets(host, stream, recovery)
+pub(crate) fn check_started(host: &mut Host, read_errors: ReadErrors) -> Result<(), String> {
+    for stream in 0..STREAMS {
+        let recovery = host.recoveries[stream].clone();
+        check_report(host, stream, &recovery)
             .and_then(|()| match read_all(host, stream) {
                 Ok(found) => take_over(host, stream, found),
                 Err(_) if read_errors == ReadErrors::Allowed => Ok(()),
@@ -100,27 +101,26 @@ pub(crate) fn check_started(
     Ok(())
 }
 
-fn check_offsets(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), String> {
+fn check_report(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), String> {
     let next = host.log(stream).next();
     let committed = host.committed[stream];
-    let acknowledged = host.ledgers[stream].end();
+    let ledger = &host.ledgers[stream];
     if recovery.next != next || recovery.durable != next {
         return Err(format!("the log says next is {next}, the report does not"));
     }
-    if next < committed || next < acknowledged {
-        return Err(format!(
-            "offsets from {next} would be given again: {committed} is committed, {acknowledged} \
-             acknowledged"
-        ));
+    if next < committed {
+        return Err(format!("offsets from {next} would be given again: {committed} is committed"));
     }
-    if host.ledgers[stream].is_damaged() {
-        return Ok(());
+    ledger.check_next(next)?;
+    for lost in &recovery.lost {
+        ledger.check_lost(lost, committed)?;
     }
-    if !recovery.lost.is_empty() {
-        return Err("events are called lost, but no durable byte was changed".to_owned());
-    }
-    if !recovery.set_aside.is_empty() || !recovery.strays.is_empty() {
+    let strangers = recovery.set_aside.len() + recovery.strays.len();
+    if strangers > 0 && !ledger.may_find_strangers() {
         return Err("the log takes its own files for a stranger's".to_owned());
+    }
+    if !ledger.may_find_damaged_headers() && !recovery.damaged_headers.is_empty() {
+        return Err("a header is called damaged that is not".to_owned());
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ fn check_offsets(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), 
 fn take_over(host: &mut Host, stream: usize, found: Vec<Found>) -> Result<(), String> {
     check_found(&host.ledgers[stream], host.committed[stream], &found)?;
     let next = host.log(stream).next();
-    host.ledgers[stream].recovered(&events_of(found), next);
+    host.ledger_mut(stream).recovered(&events_of(found), next);
     Ok(())
 }
 

@@ -9,9 +9,10 @@ use standpipe_wal::fs::sim::{Loss, SimFs};
 
 use crate::case::{Tally, scale};
 use crate::check::{check_start, check_work, events_of, read_all};
-use crate::host::{AfterFailure, Found, Host, STREAMS, stream_dir};
+use crate::host::{AfterFailure, Host, STREAMS, stream_dir};
 use crate::ledger::Ledger;
 use crate::offset_twin::OffsetTwin;
+use crate::reading::Found;
 use crate::script::{Random, script};
 
 /// A host that has worked, and its disk at an earlier time and now.
@@ -122,12 +123,13 @@ fn check_damaged(before: &Host, disk: &SimFs) -> Result<(), String> {
         let found = read_all(&host, stream).map_err(|error| format!("cannot read: {error:?}"))?;
         for one in &found {
             if let Found::Event(offset, payload) = one {
-                host.ledgers[stream].check_event(*offset, payload)?;
+                let committed = host.committed[stream];
+                host.ledgers[stream].check_event(*offset, payload, committed)?;
             }
         }
         let mut promises = Ledger::of_damaged_log();
         promises.recovered(&events_of(found), next);
-        host.ledgers[stream] = promises;
+        host.ledgers[stream] = promises.into();
     }
     check_work(&mut host)?;
     check_start(&host, &host.disk.crash(Loss::EverythingUnsynced, 0)).map(drop)
@@ -164,11 +166,12 @@ fn offsets_are_not_given_again_where_the_log_is_gone_and_the_committed_offset_is
     }
     check_damaged(&worked.host, &worked.now.fork()).unwrap();
     let mut host = worked.host.after_crash(&worked.now);
-    let recoveries = host.start().unwrap();
+    host.start().unwrap();
     assert!(host.log(0).next() >= committed[0]);
     assert!(
-        recoveries[0].gap.is_some() || recoveries[0].next == committed[0],
-        "{recoveries:?}, {committed:?}"
+        host.recoveries[0].gap.is_some() || host.recoveries[0].next == committed[0],
+        "{:?}, {committed:?}",
+        host.recoveries
     );
 }
 

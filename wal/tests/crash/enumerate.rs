@@ -157,6 +157,42 @@ fn a_fault_at_every_operation_once_and_until_it_is_repaired() {
     tally.finish(1000);
 }
 
+/// One kind of operation fails from some point on and all others work: unlinks, syncs of
+/// directories, syncs of files, …
+#[test]
+fn one_kind_of_operation_that_fails_for_ever() {
+    const KINDS: [Kind; 8] = [
+        Kind::SyncData,
+        Kind::SyncDir,
+        Kind::Remove,
+        Kind::Rename,
+        Kind::Create,
+        Kind::Write,
+        Kind::Allocate,
+        Kind::Truncate,
+    ];
+    let mut tally = Tally::new("one kind of operation");
+    for seed in 0..scale() {
+        let clean = Clean::run(seed + 600);
+        for kind in KINDS {
+            for (number, operation) in clean.numbers(|one| one == kind) {
+                let after_failure =
+                    if number % 2 == 0 { AfterFailure::Keep } else { AfterFailure::TakeBack };
+                let case = format!(
+                    "script {}, every {kind:?} from {number} {operation:?} on, {after_failure:?}",
+                    clean.seed
+                );
+                tally.case(case, || {
+                    let host = clean.host(after_failure);
+                    host.disk.inject_on(kind, Fault::Io, number, u64::MAX);
+                    survive(host, &clean.script, number)
+                });
+            }
+        }
+    }
+    tally.finish(100);
+}
+
 /// The process goes on through the trouble. When it stops, everything works again without a
 /// restart, and a crash finds all that was acknowledged.
 fn survive(mut host: Host, script: &[Step], number: u64) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! A small agent without network: it does what a script says, on a simulated disk, and keeps a
 //! ledger of what it promised.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,16 +9,17 @@ use std::time::Duration;
 
 use standpipe_wal::error::Error;
 use standpipe_wal::fs::Fs;
-use standpipe_wal::fs::sim::{Operation, SimFs};
+use standpipe_wal::fs::sim::{Moment, Operation, SimFs};
 use standpipe_wal::log::{Entropy, Log, Options};
 use standpipe_wal::recovery::Recovery;
 use standpipe_wal::retention::Pool;
-use standpipe_wal::tail::{Step as TailStep, Tail};
-use standpipe_wal::{Events, Flags, Offset, StreamName, events};
+use standpipe_wal::tail::{Cause, Tail};
+use standpipe_wal::{Events, Flags, Offset, StreamName};
 
 use crate::check::{ReadErrors, check_found, check_started};
 use crate::ledger::Ledger;
 use crate::offset_twin::OffsetTwin;
+use crate::reading::{Found, RAW, read_frames};
 use crate::script::{Random, Step};
 
 pub(crate) const STREAMS: usize = 2;
@@ -27,9 +29,6 @@ const POOL_DIR: &str = "/data/pool";
 
 /// The host's clock counts its steps as milliseconds.
 const POOL_AGE_MAX: Duration = Duration::from_millis(40);
-
-/// How raw payloads begin.
-const RAW: &str = "raw";
 
 /// Room for a header and a few events, so that segments are filled every few steps.
 pub(crate) const SEGMENT_BYTES: u64 = 4096 + 4096;
@@ -53,13 +52,6 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// What lies in a log, from one offset on.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    Event(u64, Vec<u8>),
-    Missing(std::ops::Range<Offset>, standpipe_wal::tail::Cause),
-}
-
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) disk: SimFs,
@@ -69,16 +61,32 @@ pub(crate) struct Host {
     /// Makes each payload another one.
     serial: u64,
     now_ms: u64,
-    pub(crate) ledgers: [Ledger; STREAMS],
+    pub(crate) ledgers: [Arc<Ledger>; STREAMS],
     /// What the offset store said is durable.
     pub(crate) committed: [Offset; STREAMS],
+    /// What readers have called lost, for the segments that hold it to be kept. The agent stores it
+    /// with the committed offset.
+    damaged: [Vec<Range<Offset>>; STREAMS],
+    /// What the last start found.
+    pub(crate) recoveries: Vec<Recovery>,
+    /// The places where it could have been cut off, with what was promised by then.
+    seen: Vec<Seen>,
     /// Absent between a stop and a start that worked.
     running: Option<Running>,
+}
+
+/// A place where the host could have been cut off.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The host as it was, not running.
+    pub(crate) before: Arc<Host>,
+    pub(crate) moment: Moment,
 }
 
 #[derive(Debug)]
 struct Running {
     logs: Vec<Log>,
+    pool: Arc<Pool>,
     tails: Vec<Tail>,
     store: OffsetTwin,
 }
@@ -107,8 +115,11 @@ impl Host {
             after_failure: AfterFailure::Keep,
             serial: 0,
             now_ms: 1,
-            ledgers: std::array::from_fn(|_| Ledger::default()),
+            ledgers: std::array::from_fn(|_| Arc::default()),
             committed: [Offset::ZERO; STREAMS],
+            damaged: Default::default(),
+            recoveries: Vec::new(),
+            seen: Vec::new(),
             running: None,
         }
     }
@@ -117,6 +128,8 @@ impl Host {
     pub(crate) fn after_crash(&self, disk: &SimFs) -> Self {
         Self {
             ledgers: self.ledgers.clone(),
+            damaged: self.damaged.clone(),
+            after_failure: self.after_failure,
             serial: self.serial,
             now_ms: self.now_ms,
             committed: self.committed,
@@ -124,16 +137,43 @@ impl Host {
         }
     }
 
+    pub(crate) fn ledger_mut(&mut self, stream: usize) -> &mut Ledger {
+        Arc::make_mut(&mut self.ledgers[stream])
+    }
+
+    /// Keeps the places where the host could be cut off from here on.
+    pub(crate) fn watch(&self) {
+        self.disk.record_moments();
+    }
+
+    /// Gives the places that were seen since the last call.
+    pub(crate) fn take_seen(&mut self) -> Vec<Seen> {
+        self.note_moments();
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Puts down what was promised up to now. To be called before anything more is promised.
+    fn note_moments(&mut self) {
+        let moments = self.disk.take_moments();
+        if moments.is_empty() {
+            return;
+        }
+        let before = Arc::new(self.after_crash(&self.disk));
+        let seen = |moment| Seen { before: Arc::clone(&before), moment };
+        self.seen.extend(moments.into_iter().map(seen));
+    }
+
     /// Opens everything, as the agent does.
-    pub(crate) fn start(&mut self) -> Result<Vec<Recovery>, Error> {
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
         let (pool_bytes, age_max) = (3 * SEGMENT_BYTES, POOL_AGE_MAX);
         let pool = Pool::open(Arc::clone(&self.fs), POOL_DIR.into(), pool_bytes, age_max)?;
+        let pool = Arc::new(pool);
         // Other salts after each start, as on a real machine.
         let entropy = SeededEntropy(AtomicU64::new(self.seed ^ (self.disk.operations() << 20)));
         let options = Options {
             segment_bytes: SEGMENT_BYTES,
             entropy: Arc::new(entropy),
-            pool: Some(Arc::new(pool)),
+            pool: Some(Arc::clone(&pool)),
         };
         let store = OffsetTwin::open(&self.disk)
             .map_err(|source| Error::io("open", Path::new("offsets"), source))?;
@@ -150,9 +190,11 @@ impl Host {
             recoveries.push(recovery);
         }
         let tails = (0..STREAMS).map(|stream| self.tail(stream, committed[stream])).collect();
+        self.note_moments();
         self.committed = committed;
-        self.running = Some(Running { logs, tails, store });
-        Ok(recoveries)
+        self.recoveries = recoveries;
+        self.running = Some(Running { logs, pool, tails, store });
+        Ok(())
     }
 
     /// Does what a script says. Trouble is part of the work: whatever fails is tried again with the
@@ -161,8 +203,8 @@ impl Host {
         for step in script {
             self.now_ms += 1;
             if self.running.is_none() {
-                let Ok(recoveries) = self.start() else { continue };
-                check_started(self, &recoveries, ReadErrors::Allowed)?;
+                let Ok(()) = self.start() else { continue };
+                check_started(self, ReadErrors::Allowed)?;
             }
             if self.disk.is_off() {
                 return Ok(());
@@ -178,10 +220,7 @@ impl Host {
             Step::Sync { stream } => drop(self.sync(*stream)),
             Step::Read { stream, frames } => self.read_on(*stream, *frames)?,
             Step::Commit { behind } => drop(self.commit(*behind)),
-            Step::RollIdle { stream } => {
-                let now_ms = self.now_ms;
-                drop(self.running_mut().logs[*stream].roll_idle(now_ms));
-            }
+            Step::RollIdle { stream } => drop(self.roll_idle(*stream)),
             Step::Restart => self.stop(),
             Step::Die => self.die(),
         }
@@ -196,7 +235,7 @@ impl Host {
         }
         let now_ms = self.now_ms;
         let offsets = self.running_mut().logs[stream].push(run, now_ms);
-        self.ledgers[stream].pushed(offsets, payloads);
+        self.ledger_mut(stream).pushed(offsets, payloads);
     }
 
     /// No two payloads are equal, and each says which one it is, and of what kind.
@@ -222,7 +261,8 @@ impl Host {
             drop(log.take_unsynced());
             assert_eq!(log.next(), durable);
         }
-        self.ledgers[stream].acknowledged(durable);
+        self.note_moments();
+        self.ledger_mut(stream).acknowledged(durable);
         let synced = result?;
         assert_eq!(synced.durable, durable);
         assert_eq!(self.running_mut().logs[stream].unsynced_bytes(), 0);
@@ -237,45 +277,69 @@ impl Host {
         // An error is trouble of the disk: the reader goes on at the same place next time.
         let tail = &mut running.tails[stream];
         let Ok(found) = read_frames(tail, until, frames) else { return Ok(()) };
+        self.damaged[stream].extend(found.iter().filter_map(|one| match one {
+            Found::Missing(range, Cause::Lost) => Some(range.clone()),
+            Found::Missing(..) | Found::Event(..) => None,
+        }));
         check_found(&self.ledgers[stream], committed, &found)
     }
 
-    /// First the offset store, synced; then, and only then, the log may release segments.
+    /// Reads on, since nothing is committed that was not read. Then the offset store, synced; then,
+    /// and only then, the log may release segments.
     pub(crate) fn commit(&mut self, behind: u64) -> Result<(), Error> {
+        for stream in 0..STREAMS {
+            self.read_on(stream, usize::MAX).unwrap();
+        }
         let now_ms = self.now_ms;
         let before = self.committed;
         let running = self.running.as_mut().unwrap();
         let committed = std::array::from_fn(|stream| {
             let durable = running.logs[stream].durable().get();
-            before[stream].max(Offset::new(durable.saturating_sub(behind)))
+            let read = running.tails[stream].offset();
+            before[stream].max(Offset::new(durable.saturating_sub(behind)).min(read))
         });
-        running
-            .store
-            .commit(committed)
-            .map_err(|source| Error::io("commit", Path::new("offsets"), source))?;
+        let stored = running.store.commit(committed);
+        self.note_moments();
+        stored.map_err(|source| Error::io("commit", Path::new("offsets"), source))?;
         self.committed = committed;
-        for (log, committed) in running.logs.iter_mut().zip(committed) {
+        let running = self.running.as_mut().unwrap();
+        for ((log, committed), damaged) in running.logs.iter_mut().zip(committed).zip(&self.damaged)
+        {
             let before = log.segments();
-            log.trim(committed, &[], now_ms)?;
+            log.trim(committed, damaged, now_ms)?;
             assert!(log.segments() >= before.min(1), "the newest segment always stays");
         }
-        Ok(())
+        running.pool.expire(now_ms).map(drop)
+    }
+
+    /// Replaces the newest segment by an empty one.
+    pub(crate) fn roll_idle(&mut self, stream: usize) -> Result<(), Error> {
+        let now_ms = self.now_ms;
+        self.running_mut().logs[stream].roll_idle(now_ms)
     }
 
     /// An orderly stop: everything pushed is synced, and acknowledged if that worked.
     pub(crate) fn stop(&mut self) {
         let now_ms = self.now_ms;
         let Some(running) = self.running.take() else { return };
-        for (log, ledger) in running.logs.into_iter().zip(&mut self.ledgers) {
+        for (stream, log) in running.logs.into_iter().enumerate() {
             let next = log.next();
             if log.close(now_ms).is_ok() {
-                ledger.acknowledged(next);
+                self.note_moments();
+                self.ledger_mut(stream).acknowledged(next);
             }
         }
     }
 
     pub(crate) fn die(&mut self) {
         self.running = None;
+    }
+
+    /// A number for what was promised: two hosts of one life with the same number promise the same.
+    pub(crate) fn stamp(&self) -> u64 {
+        let ends = self.ledgers.iter().map(|ledger| ledger.end());
+        let numbers = ends.chain(self.committed).map(Offset::get);
+        numbers.fold(0, |stamp, number| Random(stamp ^ number).u64())
     }
 
     pub(crate) fn log(&self, stream: usize) -> &Log {
@@ -307,43 +371,4 @@ impl Host {
 
 pub(crate) fn stream_dir(stream: usize) -> PathBuf {
     Path::new(STREAMS_DIR).join(NAMES[stream])
-}
-
-/// Reads up to `until`.
-pub(crate) fn drain(tail: &mut Tail, until: Offset) -> Result<Vec<Found>, Error> {
-    let found = read_frames(tail, until, usize::MAX)?;
-    assert_eq!(tail.offset(), until, "a reader says it is up to date before it is");
-    Ok(found)
-}
-
-/// Takes some steps towards `until` and checks that nothing is left out and nothing comes twice.
-fn read_frames(tail: &mut Tail, until: Offset, frames: usize) -> Result<Vec<Found>, Error> {
-    let mut found = Vec::new();
-    for _ in 0..frames {
-        let at = tail.offset();
-        let after = match tail.next(until)? {
-            TailStep::UpToDate => break,
-            TailStep::Missing { range, cause } => {
-                assert_eq!(range.start, at, "a gap begins where the reader stands");
-                assert!(range.end > at, "a gap is not empty");
-                let end = range.end;
-                found.push(Found::Missing(range, cause));
-                end
-            }
-            TailStep::Frame(frame) => {
-                assert_eq!(frame.base, at, "a frame begins where the reader stands");
-                let before = found.len();
-                for (offset, payload) in (frame.base.get()..).zip(events::iter(frame.body)) {
-                    assert_eq!(payload.starts_with(RAW.as_bytes()), frame.flags.raw);
-                    found.push(Found::Event(offset, payload.to_vec()));
-                }
-                assert_eq!(found.len() - before, frame.count as usize);
-                assert!(frame.count > 0, "a frame is not empty");
-                frame.base.after(u64::from(frame.count))
-            }
-        };
-        assert_eq!(tail.offset(), after, "a reader stands behind what it gave");
-        assert!(after <= until, "a reader goes beyond the durable offset");
-    }
-    Ok(found)
 }

@@ -69,6 +69,25 @@ pub(crate) fn script(seed: u64) -> Vec<Step> {
     steps
 }
 
+/// One life of a host: any steps in any order, with something pushed before most of the others.
+pub(crate) fn life(random: &mut Random) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for _ in 0..12 + random.below(24) {
+        let stream = random.below(4).saturating_sub(2) as usize;
+        let raw = random.below(2) == 1;
+        steps.push(match random.below(20) {
+            0..8 => Step::Push { stream, raw, sizes: sizes(random) },
+            8..14 => Step::Sync { stream },
+            14 => Step::Read { stream, frames: 1 + random.below(3) as usize },
+            15..17 => Step::Commit { behind: random.below(4) },
+            17 => Step::RollIdle { stream },
+            18 => Step::Restart,
+            _ => Step::Die,
+        });
+    }
+    steps
+}
+
 /// Mostly small events, sometimes larger than a sector, seldom larger than a whole segment.
 fn sizes(random: &mut Random) -> Vec<usize> {
     (0..=random.below(4))
