@@ -23,6 +23,7 @@ use crate::offsets::{Key, Progress, Reason};
 use crate::status::{Disk, StreamStatus};
 use crate::world::{OnPanic, Worker, World};
 
+mod durable;
 mod fullness;
 mod message;
 mod owner;
@@ -30,23 +31,11 @@ pub mod quota;
 mod slot;
 mod slow_sync;
 
+pub use durable::Durable;
 use fullness::Fullness;
 pub(crate) use message::{Append, Message, Room};
 use owner::Owner;
 use quota::Quota;
-
-/// How far a stream is durable. Published after every sync; it only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Durable {
-    /// The first offset that is not durable.
-    pub offset: Offset,
-    /// Payload bytes that became durable since the agent started.
-    pub payload_bytes: u64,
-    /// When the newest durable event was taken in, in milliseconds of Unix time.
-    pub newest_ms: u64,
-    /// Events below are to be delivered without waiting for company.
-    pub hurry_to: Offset,
-}
 
 /// A stream whose log is open, as its reader needs to know it.
 #[derive(Debug)]
