@@ -29,6 +29,8 @@ mod isolation;
 mod limits;
 #[path = "delivery/memory.rs"]
 mod memory;
+#[path = "delivery/patience.rs"]
+mod patience;
 #[path = "delivery/rates.rs"]
 mod rates;
 #[path = "delivery/refusals.rs"]
