@@ -96,9 +96,13 @@ fn an_answer_that_is_none_is_an_error_and_not_a_panic() {
         let listener = net::UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            // Read first: a close with unread bytes would reset the connection.
-            let mut request = [0; 256];
-            let _read = io::Read::read(&mut stream, &mut request).unwrap();
+            // All of the request first: a close before would break the connection under it.
+            let mut request = Vec::new();
+            let mut piece = [0; 256];
+            while !request.ends_with(b"\r\n\r\n") {
+                let read = io::Read::read(&mut stream, &mut piece).unwrap();
+                request.extend_from_slice(&piece[..read]);
+            }
             stream.write_all(answer.as_bytes()).unwrap();
         });
         let error = format!("{:#}", ask(&path).unwrap_err());

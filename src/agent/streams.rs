@@ -171,10 +171,15 @@ fn report(opened: &Opened) {
     let recovery = &opened.recovery;
     tracing::info!(%stream, offset = %recovery.next, rewritten_events = recovery.rewritten_events,
         "opened the log");
-    if !recovery.lost.is_empty() || recovery.unproven_bytes > 0 || !recovery.set_aside.is_empty() {
-        tracing::error!(%stream, lost = ?recovery.lost, unproven_bytes = recovery.unproven_bytes,
-            quarantined = ?recovery.quarantined, set_aside = ?recovery.set_aside,
+    if !recovery.lost.is_empty() || !recovery.set_aside.is_empty() {
+        tracing::error!(%stream, lost = ?recovery.lost, set_aside = ?recovery.set_aside,
             "the log is damaged; what could not be read was set aside");
+    }
+    if recovery.unproven_bytes > 0 {
+        tracing::warn!(%stream, unproven_bytes = recovery.unproven_bytes,
+            quarantined = ?recovery.quarantined,
+            "the log ends in bytes that nothing proves to have been acknowledged, as a write leaves \
+             them that a crash has cut off; they were set aside");
     }
     if !recovery.damaged_headers.is_empty() {
         tracing::warn!(%stream, damaged_headers = ?recovery.damaged_headers,
