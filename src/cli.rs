@@ -19,6 +19,7 @@ mod log_level;
 mod manual;
 mod output;
 mod place;
+mod records;
 mod run;
 mod send;
 mod status;

@@ -120,6 +120,28 @@ fn drain_says_which_stream_gets_nowhere_and_why() {
 }
 
 #[test]
+fn how_records_are_made_is_seen_from_outside() {
+    let agent = Agent::start(FILES);
+    agent.send("orders", 1);
+    // Whoever delivers has chosen.
+    assert!(agent.run(&["drain", "--timeout", "10m"]).status.success());
+    for command in [&["status", "--json"][..], &["wal", "stat", "--json"]] {
+        let shown = agent.run(command);
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let streams = shown["streams"].as_array().unwrap();
+        let orders = streams.iter().find(|stream| stream["stream"] == "orders").unwrap();
+        let aggregate = &orders["aggregate"];
+        assert_eq!(aggregate["state"], "lines", "{command:?}: {orders}");
+        assert_eq!(aggregate["reason"], "configured: aggregate = \"lines\"", "{orders}");
+        assert!(aggregate["since"].is_string(), "{orders}");
+        assert_eq!(orders["compression"]["state"], "none", "{orders}");
+        assert!(orders["unnamed"].is_object(), "{orders}");
+    }
+    let cost = text(&agent.run(&["status", "--cost"]).stdout);
+    assert!(cost.contains("configured: aggregate"), "{cost}");
+}
+
+#[test]
 fn the_level_of_the_log_changes_while_the_agent_runs() {
     let agent = Agent::start(FILES);
     let changed = agent.run(&["log-level", "debug"]);

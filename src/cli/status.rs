@@ -25,7 +25,8 @@ pub(super) struct Args {
     #[command(flatten)]
     place: PlaceArgs,
 
-    /// Show what each stream costs, and what one event per record would have cost
+    /// Show what each stream costs, what one event per record would have cost, and how records are
+    /// made and why
     #[arg(long)]
     cost: bool,
 
@@ -57,7 +58,7 @@ struct Report<'a> {
     offsets: Option<&'a State>,
     total: &'a Totals,
     streams: &'a [Row],
-    /// What could not be seen.
+    /// What could not be seen, and what costs money without need.
     notes: &'a [String],
 }
 
@@ -100,7 +101,7 @@ fn draw(args: &Args, seen: &Seen) -> String {
 }
 
 fn see(args: &Args, place: &Place) -> anyhow::Result<Seen> {
-    let sight = look::look(place)?;
+    let mut sight = look::look(place)?;
     let mut rows = row::of_sight(&sight);
     for name in &args.streams {
         anyhow::ensure!(
@@ -109,6 +110,7 @@ fn see(args: &Args, place: &Place) -> anyhow::Result<Seen> {
         );
     }
     rows.retain(|row| args.streams.is_empty() || args.streams.contains(&row.stream));
+    sight.notes.extend(row::expensive(&rows));
     let totals = totals(&rows, sight.snapshot.as_deref());
     Ok(Seen { place: place.clone(), sight, rows, totals })
 }

@@ -71,6 +71,26 @@ pub(crate) fn depends_on_destination(settings: &StreamConfig) -> bool {
     settings.aggregate == Aggregate::Auto || settings.compression == Compression::Gzip
 }
 
+/// What can be done about a choice that was made without knowing the destination, which costs money:
+/// each record is billed as 5 KiB at least, and holds one event. Taken from the reason of the choice,
+/// since that is what travels to those who look.
+pub(crate) fn remedy(reason: &str) -> Option<&'static str> {
+    if reason.starts_with(rows::UNASKED) {
+        // A failed question is behind the reason that held before it.
+        Some(
+            "the destination has not answered yet; it is asked within upload.ask_within and again, or \
+             set `aggregate` yourself",
+        )
+    } else if reason.starts_with(rows::WITHHELD) {
+        Some(
+            "allow firehose:DescribeDeliveryStream (`standpipe doctor --policy`), or set `aggregate` \
+             yourself",
+        )
+    } else {
+        None
+    }
+}
+
 /// What holds for a stream whose destination is known as `seen`.
 pub(crate) fn choose(settings: &StreamConfig, seen: &Description) -> Choice {
     let row = row(seen, &settings.delimiter);

@@ -1,5 +1,6 @@
 //! One stream, whoever knows about it.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -7,9 +8,13 @@ use serde::Serialize;
 use crate::admin::cost::Cost;
 use crate::admin::rates::Rate;
 use crate::admin::{Snapshot, StreamSnapshot};
+use crate::cli::records::Records;
 use crate::cli::wal::look::Sight;
 use crate::cli::wal::stat::Stat;
 use crate::status::{Incident, is_trouble};
+
+/// How many streams a note names.
+const NAMED_MAX: usize = 3;
 
 /// What is shown of a stream. What only a running agent knows may be absent.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +33,8 @@ pub(super) struct Row {
     pub(super) last_success: Option<SystemTime>,
     pub(super) last_error: Option<Incident>,
     pub(super) cost: Option<Cost>,
+    #[serde(flatten)]
+    pub(super) records: Option<Records>,
 }
 
 impl Row {
@@ -59,6 +66,7 @@ fn of_running(stream: &StreamSnapshot, snapshot: &Snapshot) -> Row {
         last_success: stream.last_success,
         last_error: stream.last_error.clone(),
         cost: Some(Cost::of_stream(stream, snapshot.price_per_gb)),
+        records: Some(Records::of(stream)),
     }
 }
 
@@ -75,5 +83,24 @@ fn of_files(stat: &Stat) -> Row {
         last_success: None,
         last_error: None,
         cost: None,
+        records: None,
     }
+}
+
+/// A line for each reason why streams deliver one event per record that could do better.
+pub(super) fn expensive(rows: &[Row]) -> Vec<String> {
+    let mut streams = BTreeMap::<&str, Vec<&str>>::new();
+    // What is paused delivers nothing, and nobody is asked for it.
+    for row in rows.iter().filter(|row| row.state != "paused") {
+        if let Some(remedy) = row.records.as_ref().and_then(Records::remedy) {
+            streams.entry(remedy).or_default().push(&row.stream);
+        }
+    }
+    let line = |(remedy, names): (&str, Vec<&str>)| {
+        let more = names.len().saturating_sub(NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+        format!("one event per record costs more ({named}{more}): {remedy}")
+    };
+    streams.into_iter().map(line).collect()
 }

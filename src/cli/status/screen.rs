@@ -27,6 +27,8 @@ pub(super) fn render(seen: &Seen, cost: bool, colors: bool, columns: Option<usiz
     if let (true, Some(_)) = (cost, &seen.totals.cost) {
         text.push('\n');
         text.push_str(&costs(seen).render_within(colors, columns));
+        text.push('\n');
+        text.push_str(&records(seen).render_within(colors, columns));
     }
     text
 }
@@ -200,6 +202,33 @@ fn cost_row(name: Cell, cost: &Cost) -> [Cell; 8] {
         Cell::new(human::bytes(cost.billed_alone_bytes)),
         Cell::new(human::dollars(cost.dollars_alone)),
     ]
+}
+
+/// How records are made. What is long stands last, where it is cut.
+fn records(seen: &Seen) -> Table {
+    let mut table = Table::new(&[
+        ("RECORDS", Align::Left),
+        ("AGGREGATE", Align::Left),
+        ("FOR", Align::Right),
+        ("COMPRESSION", Align::Left),
+        ("UNNAMED", Align::Right),
+        ("BECAUSE", Align::Left),
+    ]);
+    for row in &seen.rows {
+        let Some(records) = &row.records else { continue };
+        let word = |state: &Option<State>| {
+            Cell::new(state.as_ref().map_or(NOTHING, |state| state.state.as_str()))
+        };
+        table.row([
+            Cell::new(&row.stream),
+            word(&records.aggregate),
+            Cell::new(age(records.aggregate.as_ref().map(|state| since(state.since)))),
+            word(&records.compression),
+            Cell::new(human::count(records.unnamed.values().sum())),
+            Cell::new(records.because()),
+        ]);
+    }
+    table
 }
 
 /// Whole seconds since a moment; zero where the clock went back.

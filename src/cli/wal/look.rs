@@ -16,6 +16,7 @@ use super::stat::{Since, Stat};
 use crate::admin::snapshot::age_seconds;
 use crate::admin::{Snapshot, StreamSnapshot};
 use crate::agent::streams_dir;
+use crate::cli::records::Records;
 use crate::cli::run::local;
 use crate::config::Config;
 use crate::config::defaults::ADMIN_SOCKET;
@@ -96,6 +97,7 @@ fn of_snapshot(snapshot: &StreamSnapshot) -> Stat {
         state: state.state.clone(),
         reason: state.reason.clone(),
         since: Some(Since(state.since)),
+        records: Some(Records::of(snapshot)),
     }
 }
 
@@ -170,5 +172,6 @@ fn of_files(
         state: state.to_owned(),
         reason: damaged.unwrap_or_default(),
         since: None,
+        records: None,
     })
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::output::{self, Style};
 use super::super::place::PlaceArgs;
+use super::super::records::Records;
 use super::super::table::{Align, Cell, Table};
 use super::super::{EXIT_CODES, human, watch};
 use super::look::{self, Agent, Place, Sight};
@@ -59,6 +60,9 @@ pub(in crate::cli) struct Stat {
     /// Since when it is in this state, as a running agent knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) since: Option<Since>,
+    /// How records are made, as a running agent knows it.
+    #[serde(flatten)]
+    pub(in crate::cli) records: Option<Records>,
 }
 
 /// A moment, as RFC 3339 for programs.

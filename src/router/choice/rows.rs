@@ -87,6 +87,12 @@ const APPENDS_BETWEEN: Gzip =
 const OBJECTS: &[DestinationKind] = &[DestinationKind::S3, DestinationKind::Redshift];
 const S3: &[DestinationKind] = &[DestinationKind::S3];
 
+/// Why nothing is risked while there is no answer.
+pub(super) const UNASKED: &str = "the destination has not been asked yet";
+/// Why nothing is risked where there will be none.
+pub(super) const WITHHELD: &str =
+    "the credentials may not ask the destination (firehose:DescribeDeliveryStream)";
+
 /// A row with one event per record whose end stays open.
 const fn alone(kinds: &'static [DestinationKind], reason: &'static str) -> Row {
     Row {
@@ -127,16 +133,8 @@ pub(super) const ANYTHING: Row = Row {
 
 /// See the module.
 pub static ROWS: &[Row] = &[
-    Row {
-        kinds: &[DestinationKind::Unasked],
-        reason: "the destination has not been asked yet",
-        ..ANYTHING
-    },
-    Row {
-        kinds: &[DestinationKind::Withheld],
-        reason: "the credentials may not ask the destination (firehose:DescribeDeliveryStream)",
-        ..ANYTHING
-    },
+    Row { kinds: &[DestinationKind::Unasked], reason: UNASKED, ..ANYTHING },
+    Row { kinds: &[DestinationKind::Withheld], reason: WITHHELD, ..ANYTHING },
     handed(
         &[Mark::ForeignSource],
         Placement::AfterEach,

@@ -1,8 +1,11 @@
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::super::row::expensive;
 use super::*;
 use crate::admin::rates::Rate;
+use crate::cli::records::Records;
 use crate::cli::wal::look::{Place, Sight};
+use crate::sink::description::{Description, DestinationKind};
 use crate::status::Incident;
 
 fn ago(seconds: u64) -> SystemTime {
@@ -22,6 +25,7 @@ fn row(stream: &str, state: &str, reason: &str, backlog_events: u64) -> Row {
         last_success: Some(ago(190)),
         last_error: Some(Incident { at: ago(2), state: state.into(), reason: reason.into() }),
         cost: Some(Cost { payload_bytes: 1 << 30, calls: 270, ..Cost::default() }),
+        records: None,
     }
 }
 
@@ -100,4 +104,67 @@ fn costs_are_shown_where_they_are_asked_for() {
     let screen = render(&two(), true, false, None);
     assert!(screen.contains("RATIO") && screen.contains("\nall streams "), "{screen}");
     assert!(screen.contains("1.0 GiB"), "{screen}");
+}
+
+fn unasked(stream: &str, state: &str) -> Row {
+    let settings = crate::config::from_text("test", "data_dir = \"/tmp\"").unwrap();
+    let settings = settings.config.stream_default;
+    let unknown = Description::of(DestinationKind::Unasked);
+    let choice = crate::router::choice::choose(&settings, &unknown);
+    let aggregate = State {
+        state: choice.word().into(),
+        reason: format!("{}; asked: no route to host", choice.reason),
+        since: ago(75),
+    };
+    let compression = State { state: "none".into(), reason: "twice".into(), since: ago(75) };
+    let records = Records {
+        aggregate: Some(aggregate),
+        compression: Some(compression),
+        unnamed: [("not_json".to_owned(), 7)].into(),
+    };
+    Row { records: Some(records), ..row(stream, state, "", 12) }
+}
+
+#[test]
+fn how_records_are_made_and_why_is_shown_beside_the_costs() {
+    let screen = render(&seen(vec![unasked("clicks", "ok")]), true, false, None);
+    assert!(
+        screen.contains("RECORDS  AGGREGATE     FOR  COMPRESSION  UNNAMED  BECAUSE\n"),
+        "{screen}"
+    );
+    let line = screen.lines().last().unwrap();
+    assert!(
+        line.starts_with("clicks   none       1m 15s  none               7  the dest"),
+        "{screen}"
+    );
+    for why in ["asked: no route to host", "not compressed: twice", "7 without a name: not_json"] {
+        assert!(line.contains(why), "{line}");
+    }
+}
+
+#[test]
+fn one_event_per_record_without_need_is_said_once_with_what_to_do() {
+    let mut rows: Vec<_> = ["a", "b", "c", "d"].map(|name| unasked(name, "ok")).into();
+    rows.push(unasked("e", "paused"));
+    let notes = expensive(&rows);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("(a, b, c and 1 more)"), "{notes:?}");
+    assert!(
+        notes[0].contains("upload.ask_within") && notes[0].contains("`aggregate`"),
+        "{notes:?}"
+    );
+    for (state, reason, expected) in [
+        ("none", "configured: aggregate = \"none\"", false),
+        ("lines", "objects are records one behind the other", false),
+        (
+            "none",
+            "the credentials may not ask the destination (firehose:DescribeDeliveryStream)",
+            true,
+        ),
+    ] {
+        let mut row = unasked("a", "ok");
+        row.records.as_mut().unwrap().aggregate =
+            Some(State { state: state.into(), ..self::state("", reason) });
+        assert_eq!(!expensive(&[row]).is_empty(), expected, "{reason}");
+    }
 }

@@ -14,6 +14,7 @@ fn stat(stream: &str, state: &str, reason: &str) -> Stat {
         state: state.to_owned(),
         reason: reason.to_owned(),
         since: None,
+        records: None,
     }
 }
 
