@@ -7,6 +7,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use standpipe_wal::StreamName;
@@ -84,7 +85,8 @@ pub struct Registry {
     streams: Arc<dyn Streams>,
     agent: Arc<AgentStatus>,
     rates: Arc<Rates>,
-    price_per_gb: f64,
+    /// The bits of an `f64`, which can change while it is read.
+    price_per_gb: Arc<AtomicU64>,
     started: SystemTime,
 }
 
@@ -92,7 +94,13 @@ impl Registry {
     /// Of an agent that starts now.
     pub fn new(streams: Arc<dyn Streams>, agent: Arc<AgentStatus>, price_per_gb: f64) -> Self {
         let rates = Arc::default();
+        let price_per_gb = Arc::new(AtomicU64::new(price_per_gb.to_bits()));
         Self { streams, agent, rates, price_per_gb, started: SystemTime::now() }
+    }
+
+    /// What a billed GiB costs from now on, also of what was delivered before.
+    pub fn set_price_per_gb(&self, price: f64) {
+        self.price_per_gb.store(price.to_bits(), Ordering::Relaxed);
     }
 
     /// Looks at the counters at regular intervals, for ever, so that there are rates.
@@ -126,7 +134,7 @@ impl Registry {
             agent: &self.agent,
             rates: &self.rates,
             disk: self.streams.disk(),
-            price_per_gb: self.price_per_gb,
+            price_per_gb: f64::from_bits(self.price_per_gb.load(Ordering::Relaxed)),
             started: self.started,
         };
         snapshot::take(seen, SystemTime::now())

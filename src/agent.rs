@@ -132,7 +132,7 @@ impl Agent {
     }
 
     /// Takes over what a changed configuration says, if all of it can be taken over while the agent
-    /// runs; else nothing of it.
+    /// runs; else nothing of it. What is logged is the process's, and left to who started the log.
     pub fn reload(&self, before: &Raw, after: &Resolved) -> Reload {
         let reload = reload::plan(before, after, self.journal());
         if reload.refused.is_empty() {
@@ -140,6 +140,7 @@ impl Agent {
             self.journal().quota().set_limits(config.wal.bytes_max, config.wal.free_bytes_min);
             let (default, streams) = (config.stream_default.clone(), config.streams.clone());
             self.pipeline.intake().set_streams(default, streams);
+            self.registry.set_price_per_gb(config.cost.price_per_gb);
         }
         reload
     }

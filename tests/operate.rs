@@ -1,7 +1,7 @@
 //! What an operator does with a running agent, each as the command that it is.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: a surprise is its failure")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -168,4 +168,48 @@ fn metrics_are_served_on_the_admin_socket() {
         assert!(answer.contains(line), "there is no {line} in\n{answer}");
     }
     assert!(!answer.contains("standpipe_sync_duration_seconds_count 0\n"), "{answer}");
+}
+
+/// What the admin socket says that a billed GiB costs.
+fn price(dir: &Path) -> serde_json::Value {
+    let mut socket = UnixStream::connect(dir.join("data/admin.sock")).unwrap();
+    socket.write_all(b"GET /api/status HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status: serde_json::Value = serde_json::from_str(body).unwrap();
+    status.get("price_per_gb").unwrap().clone()
+}
+
+#[test]
+fn the_level_of_the_log_and_the_price_follow_a_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("standpipe.toml");
+    let root = dir.path().display();
+    let write = |more: &str| {
+        let source = format!("[[source]]\nkind = \"unix\"\npath = \"{root}/in.sock\"");
+        std::fs::write(&config, format!("data_dir = \"{root}/data\"\n{source}\n{more}")).unwrap();
+    };
+    write("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standpipe"));
+    command.args(["run", "--config"]).arg(&config).env_clear().stdin(Stdio::null());
+    let mut agent = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(agent.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut logged = |text: &str| log.find(|line| line.contains(text)).expect("it is logged");
+    let pid = rustix::process::Pid::from_child(&agent);
+    let reload = |more: &str| {
+        write(more);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    };
+    logged("\"started\"");
+
+    reload("[cost]\nprice_per_gb = 1.5\n[log]\nlevel = \"debug\"");
+    assert!(logged("what is logged was changed").contains("standpipe=debug"));
+    assert_eq!(price(dir.path()), 1.5);
+    // All or nothing: the owners of the log cannot change.
+    reload("[cost]\nprice_per_gb = 2.5\n[wal]\nowners = 7\n[log]\nlevel = \"debug\"");
+    assert!(logged("not reloaded").contains("[\\\"wal.owners\\\"]"));
+    assert_eq!(price(dir.path()), 1.5);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
 }

@@ -1,5 +1,6 @@
 //! What of a changed configuration can be taken over while the agent runs: the limits of the disk,
-//! and what holds for streams that are not open yet. It is all or nothing: the rest takes a restart.
+//! what is logged, what delivery costs, and what holds for streams that are not open yet. It is all or
+//! nothing: the rest takes a restart.
 
 use standpipe_wal::StreamName;
 use toml::{Table, Value};
@@ -71,7 +72,7 @@ fn is_live(key: &str, held: &[String]) -> bool {
             .is_some_and(|rest| rest.starts_with('.'))
     };
     match key {
-        "wal.bytes_max" | "wal.free_bytes_min" => true,
+        "wal.bytes_max" | "wal.free_bytes_min" | "cost.price_per_gb" | "log.level" => true,
         _ => key.starts_with("stream.") && !held.iter().any(in_table),
     }
 }
@@ -102,6 +103,9 @@ mod tests {
         let limits = reload("", "[wal]\nbytes_max = \"3GiB\"\nfree_bytes_min = \"1MiB\"");
         assert_eq!(limits.changed, ["wal.bytes_max", "wal.free_bytes_min"]);
         assert!(limits.refused.is_empty());
+        let shown = reload("", "[cost]\nprice_per_gb = 1.5\n[log]\nlevel = \"debug\"");
+        assert_eq!(shown.changed, ["cost.price_per_gb", "log.level"]);
+        assert!(shown.refused.is_empty());
         let added = reload("", "[stream.new]\nlinger = \"9s\"");
         assert!(added.changed.contains(&"stream.new.linger".to_owned()), "{added:?}");
         assert!(added.refused.is_empty(), "{added:?}");
@@ -124,5 +128,7 @@ mod tests {
         assert_eq!(rest.refused, ["upload.backoff_max", "wal.owners"]);
         let source = reload("", "[[source]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"");
         assert_eq!(source.refused, ["source"]);
+        let format = reload("", "[log]\nlevel = \"debug\"\nformat = \"json\"");
+        assert_eq!(format.refused, ["log.format"]);
     }
 }

@@ -173,6 +173,9 @@ fn reload(args: &Args, agents: &mut Agents) {
     let Reload { changed, refused } = agents.agent.reload(before, &after);
     if refused.is_empty() {
         tracing::info!(?changed, "reloaded the configuration");
+        if changed.iter().any(|key| key == "log.level") {
+            follow_level(args, &after.config.log.level);
+        }
         agents.effective = Some(after.effective);
     } else {
         tracing::error!(
@@ -181,6 +184,17 @@ fn reload(args: &Args, agents: &mut Agents) {
             "not reloaded: nothing was changed, because some of it takes a restart, which refuses \
              no connection and loses nothing"
         );
+    }
+}
+
+/// Logs what a reloaded configuration says, unless the command line says something else. Where the
+/// level did not change, what `standpipe log-level` has set stays.
+fn follow_level(args: &Args, level: &str) {
+    if let Some(wins) = &args.log {
+        tracing::warn!(level, wins, "log.level changed, and --log or STANDPIPE_LOG wins over it");
+    } else if let Err(error) = telemetry::set_filter(level) {
+        let error = format!("{error:#}");
+        tracing::error!(error, level, "the level of the log stays");
     }
 }
 

@@ -4,10 +4,12 @@
 use crate::config::{Aggregate, Compression, StreamConfig};
 use crate::sink::description::{Description, Step};
 
+mod misfits;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use misfits::{Misfit, misfits};
 pub use rows::{Gzip, Mark, Packing, Placement, ROWS, Row};
 
 /// Above this many events a record is not taken apart any more, and nobody is told.

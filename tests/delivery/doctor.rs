@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::auto::to_s3;
+use crate::auto::{processing, to_s3};
 use crate::fake_firehose::{FakeFirehose, Reply};
 
 /// A host that delivers `orders` to the service.
@@ -110,6 +110,25 @@ async fn records_that_do_not_suit_a_destination_are_a_warning() {
     let (content, findings) = host.doctor(&[]).await;
     assert!(content, "{findings:#?}");
     assert_says(&findings, "stream orders", "warning", "does not suit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_does_not_suit_a_delivery_stream_is_said() {
+    let fake = FakeFirehose::start([]).await;
+    let steps = processing(&[
+        ("RecordDeAggregation", &[("SubRecordType", "JSON")]),
+        ("AppendDelimiterToRecord", &[]),
+    ]);
+    fake.describe(Ok(("DirectPut", to_s3(&steps))));
+    let host = Host::new(&fake.url, "aggregate = \"lines\"\ncompression = \"gzip\"");
+    let (content, findings) = host.doctor(&[]).await;
+    assert!(content, "{findings:#?}");
+    let orders = findings.iter().filter(|finding| finding["subject"] == "stream orders");
+    let said: Vec<_> = orders.map(ToString::to_string).collect();
+    assert_eq!(said.len(), 3, "{said:#?}");
+    for (finding, says) in said.iter().zip(["above 500 events", "a delimiter", "compression"]) {
+        assert!(finding.contains(says) && finding.contains("\"warning\""), "{finding}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,10 +8,10 @@ use standpipe_wal::StreamName;
 
 use super::Patient;
 use crate::cli::human;
-use crate::config::{Aggregate, StreamConfig};
+use crate::config::StreamConfig;
 use crate::finding::Finding;
 use crate::limits::attempt_timeout;
-use crate::router::choice::choose;
+use crate::router::choice::{Misfit, choose, misfits};
 use crate::sink::description::{Description, DestinationKind};
 use crate::sink::{Call, Failure, Fate, Records, Sink, Trouble};
 
@@ -64,7 +64,7 @@ async fn of_sink(
         let settings = patient.config.stream(name);
         let answer = sink.describe(destination(name)).await;
         let hopeless = answer.as_ref().is_err_and(|failure| failure.trouble != Trouble::Missing);
-        findings.push(stream(name, &destination(name), settings, answer));
+        findings.extend(stream(name, &destination(name), settings, answer));
         let left = streams.len() - index - 1;
         if hopeless && left > 0 {
             let says = format!("{left} more were not asked about: the answer would be the same");
@@ -88,7 +88,7 @@ fn stream(
     destination: &str,
     settings: &StreamConfig,
     answer: Result<Description, Failure>,
-) -> Finding {
+) -> Vec<Finding> {
     let subject = format!("stream {name}");
     let seen = match answer {
         Ok(seen) => seen,
@@ -105,7 +105,7 @@ fn stream(
                 | Trouble::TooLarge
                 | Trouble::Refused => "try again; events are kept meanwhile".to_owned(),
             };
-            return Finding::failure(subject, failure.message, advice);
+            return vec![Finding::failure(subject, failure.message, advice)];
         }
     };
     let choice = choose(settings, &seen);
@@ -116,19 +116,15 @@ fn stream(
             choice.reason
         );
         let advice = "allow firehose:DescribeDeliveryStream (doctor --policy), or set `aggregate`";
-        return Finding::warning(subject, says, advice);
+        return vec![Finding::warning(subject, says, advice)];
     }
-    let automatic = choose(&StreamConfig { aggregate: Aggregate::Auto, ..settings.clone() }, &seen);
-    if choice.lines && !automatic.lines {
-        let says = format!("aggregate = \"lines\" does not suit it: {}", automatic.reason);
-        return Finding::warning(subject, says, "set aggregate = \"auto\" or \"none\"");
-    }
-    if !choice.not_compressed_because.is_empty() {
-        let says = format!("it cannot take compression: {}", choice.not_compressed_because);
-        return Finding::warning(subject, says, "take `compression` out of the stream's table");
+    let misfits = misfits(settings, &seen);
+    if !misfits.is_empty() {
+        let warning = |misfit: Misfit| Finding::warning(&subject, misfit.says, misfit.advice);
+        return misfits.into_iter().map(warning).collect();
     }
     let says = format!("{destination} is there, aggregate is {}: {}", choice.word(), choice.reason);
-    Finding::ok(subject, says)
+    vec![Finding::ok(subject, says)]
 }
 
 /// Only a put proves that a put is allowed. The running agent may have made one.
