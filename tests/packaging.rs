@@ -76,3 +76,52 @@ fn the_units_and_the_configuration_name_the_same_sockets() {
     doors.sort_unstable();
     assert_eq!(held, doors);
 }
+
+fn operations() -> String {
+    fs::read_to_string(packaging().join("../docs/OPERATIONS.md")).unwrap()
+}
+
+#[test]
+fn the_alerts_that_the_manual_explains_are_those_that_fire() {
+    let rules = fs::read_to_string(packaging().join("prometheus/standpipe.rules.yml")).unwrap();
+    let mut fire: Vec<(&str, &str)> = Vec::new();
+    for line in rules.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("- alert: ") {
+            fire.push((name, "none"));
+        } else if let Some(severity) = line.strip_prefix("labels: {severity: ") {
+            fire.last_mut().unwrap().1 = severity.trim_end_matches('}');
+        }
+    }
+    let manual = operations();
+    let mut explained: Vec<(&str, &str)> = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `Standpipe").and(line.strip_prefix("| `")))
+        .map(|row| {
+            let mut cells = row.split(" | ");
+            (cells.next().unwrap().trim_end_matches('`'), cells.next().unwrap())
+        })
+        .collect();
+    fire.sort_unstable();
+    explained.sort_unstable();
+    assert!(fire.len() > 10, "the rules were not found: {fire:?}");
+    assert_eq!(explained, fire);
+}
+
+#[test]
+fn the_manual_names_every_variable_of_the_commands() {
+    let manual = operations();
+    for name in standpipe::config::environment::COMMAND_VARIABLES {
+        assert!(manual.contains(&format!("| `{name}` |")), "docs/OPERATIONS.md lacks {name}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let readme = fs::read_to_string(packaging().join("../README.md")).unwrap();
+    let help = standpipe(&["--help"]);
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
+        let shown = readme.contains(&format!("| `standpipe {command}"));
+        assert!(shown || command == "help", "README.md lacks {command}");
+    }
+}
