@@ -78,6 +78,10 @@ pub trait File: Debug + Send + Sync {
     /// that is reserved and was never written need not be read. The position itself where the
     /// file system does not know.
     fn next_data(&self, position: u64) -> io::Result<Option<u64>>;
+    /// Where the data at this position ends: behind it lies space that was never written, or the end
+    /// of the file (`SEEK_HOLE`). More data may follow. The end of the file where the file system
+    /// does not know.
+    fn data_end(&self, position: u64) -> io::Result<u64>;
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
 }

@@ -21,6 +21,7 @@ mod rewrite;
 mod run;
 #[cfg(test)]
 mod scenarios;
+pub(crate) mod start;
 pub(crate) mod survey;
 
 pub(crate) use quarantine::{Quarantine, make_dir};

@@ -127,6 +127,14 @@ impl File for RealFile {
         }
     }
 
+    /// Moves the handle's own position as well.
+    fn data_end(&self, position: u64) -> io::Result<u64> {
+        match rustix::fs::seek(&self.file, SeekFrom::Hole(position)) {
+            Ok(found) => Ok(found),
+            Err(_behind_the_end_or_does_not_know) => self.size(),
+        }
+    }
+
     /// Never repeated here, whatever the error: after a failed sync the system may have marked the
     /// lost pages as clean, and a second call would say that all is well.
     fn sync_data(&self) -> io::Result<()> {
@@ -193,6 +201,8 @@ mod tests {
         file.write_at(&slices(&[b"more"]), 1 << 19).unwrap();
         let found = file.next_data(1 << 16).unwrap().unwrap();
         assert!((1 << 16..=1 << 19).contains(&found), "{found}");
+        assert!((4..=1 << 20).contains(&file.data_end(0).unwrap()));
+        assert_eq!(file.data_end(1 << 20).unwrap(), 1 << 20, "the end of the file");
     }
 
     #[test]

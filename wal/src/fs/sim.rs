@@ -318,6 +318,16 @@ impl File for SimFile {
         Ok(self.fs.attempt(Kind::Size, &self.path)?.disk.look(self.id)?.size())
     }
 
+    fn data_end(&self, position: u64) -> io::Result<u64> {
+        let mut state = self.fs.attempt(Kind::Size, &self.path)?;
+        let file = state.disk.file(self.id)?;
+        let length = usize::try_from(file.size().saturating_sub(position)).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        file.read(&mut bytes, position);
+        let data = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        Ok(position + data)
+    }
+
     fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
         let mut state = self.fs.attempt(Kind::Size, &self.path)?;
         let file = state.disk.file(self.id)?;

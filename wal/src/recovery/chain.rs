@@ -7,7 +7,7 @@ use crate::error::{Context, Error};
 use crate::fs::{Access, File, Fs};
 use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::offset::Offset;
-use crate::recovery::newest::Start;
+use crate::recovery::start::Start;
 use crate::recovery::survey::Surveyed;
 use crate::segment::salvage::find_salt;
 use crate::segment::scan::{Item, Scan, frame_behind, frame_here};

@@ -1,7 +1,6 @@
 //! What the newest segment holds: the only one of which something may not be durable. Reads, and
 //! never changes anything.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -11,13 +10,9 @@ use crate::fs::File;
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::offset::Offset;
 use crate::recovery::chain::{Link, Opened};
-use crate::segment::scan::{Found, Item, SALT_POSITION, read_frame};
-use crate::segment::walk::Walk;
+use crate::recovery::start::{Start, first_unproven};
+use crate::segment::scan::{Item, SALT_POSITION};
 use crate::segment::window::Window;
-
-/// How many of the last frames are tried: what a power cut leaves of the last sync may be more, and
-/// then everything is read.
-const CANDIDATES_MAX: usize = 16;
 
 /// Bytes where frames should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,57 +83,6 @@ fn read_content(opened: &Opened<'_>) -> io::Result<Content> {
             }
         }
     }
-}
-
-/// Where reading has to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Start {
-    pub(crate) position: u64,
-    /// The offset that a frame there begins with.
-    pub(crate) expected: Offset,
-}
-
-/// Goes over the headers of the frames, which takes a fraction of reading them, and believes them
-/// as far as one of the last frames, which is read and whose checksum is right, says that everything
-/// is durable. A header that is damaged ends the way: what it hides lies behind the place to begin.
-fn first_unproven(file: &dyn File, salt: u64, base: Offset) -> io::Result<Start> {
-    let mut last = VecDeque::with_capacity(CANDIDATES_MAX);
-    walk(file, salt, base, |found| {
-        if last.len() == CANDIDATES_MAX {
-            last.pop_front();
-        }
-        last.push_back(*found);
-        true
-    })?;
-    let mut proven = base;
-    for found in last.iter().rev() {
-        if read_frame(file, found)?.is_some() {
-            proven = found.header.durable.max(base);
-            break;
-        }
-    }
-    walk(file, salt, base, |found| found.header.end() <= proven && !found.header.seal)
-}
-
-/// Goes from header to header while they continue each other and `goes_on` says so. Returns where
-/// it stopped.
-fn walk(
-    file: &dyn File,
-    salt: u64,
-    base: Offset,
-    mut goes_on: impl FnMut(&Found) -> bool,
-) -> io::Result<Start> {
-    let mut walk = Walk::new(file, salt, base);
-    while let Some(found) = walk.here()?.filter(|found| found.header.base == walk.expected()) {
-        if !goes_on(&found) {
-            break;
-        }
-        walk.pass(&found);
-        if found.header.seal {
-            break;
-        }
-    }
-    Ok(Start { position: walk.position(), expected: walk.expected() })
 }
 
 /// What stands behind the last frame and should not. In a file that was written before, only bytes

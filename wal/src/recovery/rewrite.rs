@@ -8,7 +8,7 @@ use crate::limits::FRAME_HEADER_BYTES;
 use crate::log::{Draft, Trouble, Workshop};
 use crate::offset::Offset;
 use crate::recovery::chain::Opened;
-use crate::recovery::newest::Start;
+use crate::recovery::start::Start;
 use crate::segment::Header;
 use crate::segment::scan::{Found, Item, read_frame};
 

@@ -9,9 +9,10 @@ use crate::log::{Active, Entropy, LogId, Segment, Trouble, Workshop, new_log_id,
 use crate::offset::Offset;
 use crate::recovery::chain::{Chain, Link, Opened, resolve};
 use crate::recovery::judge::judge;
-use crate::recovery::newest::{Start, read};
+use crate::recovery::newest::read;
 use crate::recovery::quarantine::make_dir;
 use crate::recovery::rewrite::{copy_unproven, first_unproven};
+use crate::recovery::start::Start;
 use crate::recovery::survey::{Survey, survey};
 use crate::recovery::{Decision, Quarantine, Recovery};
 use crate::segment::{Header, Reason};
