@@ -87,8 +87,10 @@ fn an_event_that_holds_a_copy_of_the_segment_is_not_taken_for_it() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);
     write_tens(&mut log, 0..8, 96);
-    // A search for the end of the log begins in the middle of it.
-    let copy = world.read(&name(0))[4096..][..8 * 1048].to_vec();
+    // A search for the end of the log begins in the middle of it: it ends with a block.
+    let copied = world.read(&name(0))[4096..][..8 * 1048].to_vec();
+    let padding = 4096 - (2 * copied.len() + 48 + 4) % 4096;
+    let copy = [vec![b'x'; padding], copied].concat();
     let mut events = crate::Events::with_capacity(copy.len(), crate::Flags::default());
     events.push(&copy);
     log.push(events, 1);
