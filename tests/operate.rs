@@ -142,6 +142,27 @@ fn how_records_are_made_is_seen_from_outside() {
 }
 
 #[test]
+fn single_events_for_want_of_an_answer_are_noted() {
+    let sink = "[sink.firehose]\nkind = \"firehose\"\nendpoint_url = \"http://127.0.0.1:9\"\n\
+                credentials = \"local\"\n[stream.orders]\naggregate = \"auto\"\n[stream.clicks]\n";
+    let agent = Agent::start(sink);
+    agent.send("orders", 1);
+    agent.send("clicks", 1);
+    let note = "one event per record costs more (orders): wait for the destination's answer";
+    let look = || -> serde_json::Value {
+        serde_json::from_slice(&agent.run(&["status", "--json"]).stdout).unwrap()
+    };
+    // An acknowledged event may be there before whoever delivers it.
+    let chosen = |status: &serde_json::Value| {
+        status["streams"].as_array().unwrap().iter().all(|stream| stream["aggregate"].is_object())
+    };
+    let status = std::iter::repeat_with(look).find(chosen).unwrap();
+    assert!(status["notes"].to_string().contains(note), "{status}");
+    let screen = text(&agent.run(&["status"]).stdout);
+    assert!(screen.contains(&format!("\nnote: {note}")), "{screen}");
+}
+
+#[test]
 fn the_level_of_the_log_changes_while_the_agent_runs() {
     let agent = Agent::start(FILES);
     let changed = agent.run(&["log-level", "debug"]);

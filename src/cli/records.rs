@@ -8,7 +8,7 @@ use crate::admin::StreamSnapshot;
 use crate::router::choice;
 use crate::status::State;
 
-/// What a running agent knows about the records of a stream.
+/// What a running agent knows about the records of a stream. By default nothing, as of a stopped one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Records {
     /// `lines` or `none`, why, and since when; nothing while the stream is being opened.
@@ -16,7 +16,7 @@ pub(super) struct Records {
     /// `gzip` or `none`, why not, and since when; nothing while the stream is being opened.
     pub(super) compression: Option<State>,
     /// Events without the name that `identity` asks for, by reason.
-    pub(super) unnamed: BTreeMap<String, u64>,
+    pub(super) unnamed: Option<BTreeMap<String, u64>>,
 }
 
 impl Records {
@@ -26,7 +26,7 @@ impl Records {
         Self {
             aggregate: chosen(&stream.aggregate),
             compression: chosen(&stream.compression),
-            unnamed: stream.unnamed.clone(),
+            unnamed: Some(stream.unnamed.clone()),
         }
     }
 
@@ -41,7 +41,8 @@ impl Records {
         let aggregate = self.aggregate.iter().map(|state| state.reason.clone());
         let compression = self.compression.iter().filter(|state| !state.reason.is_empty());
         let compression = compression.map(|state| format!("not compressed: {}", state.reason));
-        let unnamed = self.unnamed.iter().map(|(why, n)| format!("{n} without a name: {why}"));
+        let unnamed =
+            self.unnamed.iter().flatten().map(|(why, n)| format!("{n} without a name: {why}"));
         aggregate.chain(compression).chain(unnamed).collect::<Vec<_>>().join("; ")
     }
 }

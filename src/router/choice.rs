@@ -78,16 +78,10 @@ pub(crate) fn depends_on_destination(settings: &StreamConfig) -> bool {
 /// since that is what travels to those who look.
 pub(crate) fn remedy(reason: &str) -> Option<&'static str> {
     if reason.starts_with(rows::UNASKED) {
-        // A failed question is behind the reason that held before it.
-        Some(
-            "the destination has not answered yet; it is asked within upload.ask_within and again, or \
-             set `aggregate` yourself",
-        )
+        // Behind it may stand why a question failed.
+        Some("wait for the destination's answer (upload.ask_within), or set `aggregate`")
     } else if reason.starts_with(rows::WITHHELD) {
-        Some(
-            "allow firehose:DescribeDeliveryStream (`standpipe doctor --policy`), or set `aggregate` \
-             yourself",
-        )
+        Some("allow firehose:DescribeDeliveryStream (doctor --policy), or set `aggregate`")
     } else {
         None
     }

@@ -34,7 +34,7 @@ pub(super) struct Row {
     pub(super) last_error: Option<Incident>,
     pub(super) cost: Option<Cost>,
     #[serde(flatten)]
-    pub(super) records: Option<Records>,
+    pub(super) records: Records,
 }
 
 impl Row {
@@ -66,7 +66,7 @@ fn of_running(stream: &StreamSnapshot, snapshot: &Snapshot) -> Row {
         last_success: stream.last_success,
         last_error: stream.last_error.clone(),
         cost: Some(Cost::of_stream(stream, snapshot.price_per_gb)),
-        records: Some(Records::of(stream)),
+        records: Records::of(stream),
     }
 }
 
@@ -83,7 +83,7 @@ fn of_files(stat: &Stat) -> Row {
         last_success: None,
         last_error: None,
         cost: None,
-        records: None,
+        records: Records::default(),
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn expensive(rows: &[Row]) -> Vec<String> {
     let mut streams = BTreeMap::<&str, Vec<&str>>::new();
     // What is paused delivers nothing, and nobody is asked for it.
     for row in rows.iter().filter(|row| row.state != "paused") {
-        if let Some(remedy) = row.records.as_ref().and_then(Records::remedy) {
+        if let Some(remedy) = row.records.remedy() {
             streams.entry(remedy).or_default().push(&row.stream);
         }
     }

@@ -1,5 +1,6 @@
 //! The screen: a verdict, the agent, the streams, the costs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -215,7 +216,7 @@ fn records(seen: &Seen) -> Table {
         ("BECAUSE", Align::Left),
     ]);
     for row in &seen.rows {
-        let Some(records) = &row.records else { continue };
+        let records = &row.records;
         let word = |state: &Option<State>| {
             Cell::new(state.as_ref().map_or(NOTHING, |state| state.state.as_str()))
         };
@@ -224,7 +225,7 @@ fn records(seen: &Seen) -> Table {
             word(&records.aggregate),
             Cell::new(age(records.aggregate.as_ref().map(|state| since(state.since)))),
             word(&records.compression),
-            Cell::new(human::count(records.unnamed.values().sum())),
+            Cell::new(human::count(records.unnamed.iter().flat_map(BTreeMap::values).sum())),
             Cell::new(records.because()),
         ]);
     }

@@ -25,7 +25,7 @@ fn row(stream: &str, state: &str, reason: &str, backlog_events: u64) -> Row {
         last_success: Some(ago(190)),
         last_error: Some(Incident { at: ago(2), state: state.into(), reason: reason.into() }),
         cost: Some(Cost { payload_bytes: 1 << 30, calls: 270, ..Cost::default() }),
-        records: None,
+        records: Records::default(),
     }
 }
 
@@ -120,9 +120,9 @@ fn unasked(stream: &str, state: &str) -> Row {
     let records = Records {
         aggregate: Some(aggregate),
         compression: Some(compression),
-        unnamed: [("not_json".to_owned(), 7)].into(),
+        unnamed: Some([("not_json".to_owned(), 7)].into()),
     };
-    Row { records: Some(records), ..row(stream, state, "", 12) }
+    Row { records, ..row(stream, state, "", 12) }
 }
 
 #[test]
@@ -163,8 +163,7 @@ fn one_event_per_record_without_need_is_said_once_with_what_to_do() {
         ),
     ] {
         let mut row = unasked("a", "ok");
-        row.records.as_mut().unwrap().aggregate =
-            Some(State { state: state.into(), ..self::state("", reason) });
+        row.records.aggregate = Some(State { state: state.into(), ..self::state("", reason) });
         assert_eq!(!expensive(&[row]).is_empty(), expected, "{reason}");
     }
 }
