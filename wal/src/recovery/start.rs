@@ -5,15 +5,18 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::fs::File;
-use crate::limits::SEGMENT_HEADER_BYTES;
+use crate::limits::{BODY_BYTES_CEILING, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::offset::Offset;
 use crate::segment::scan::{Found, Item, Scan, frame_behind, read_frame};
 use crate::segment::walk::Walk;
 use crate::segment::window::Window;
 
-/// How much of the end of the data is looked at first, and then. A sync that wrote more is found
-/// from the beginning of the segment.
-const ENDS_BYTES: [u64; 3] = [4 << 10, 64 << 10, 1 << 20];
+/// How much of the end of the data is looked at: the largest frame, and as much as a sync usually
+/// writes.
+const END_BYTES: u64 = 2 * FRAME_BYTES_CEILING;
+
+/// The largest frame.
+const FRAME_BYTES_CEILING: u64 = (FRAME_HEADER_BYTES + BODY_BYTES_CEILING) as u64;
 
 /// How many of the last frames are tried: what a power cut leaves of the last sync may be more, and
 /// then everything is read.
@@ -30,21 +33,21 @@ pub(crate) struct Start {
 /// The first frame that reaches beyond what is proven, or one before it.
 pub(crate) fn first_unproven(file: &dyn File, salt: u64, base: Offset) -> io::Result<Start> {
     let end = file.data_end(SEGMENT_HEADER_BYTES as u64)?;
-    for bytes in ENDS_BYTES {
-        let from = end.saturating_sub(bytes);
-        if from <= SEGMENT_HEADER_BYTES as u64 {
-            break;
-        }
-        if let Some(start) = near_end(file, salt, base, from)? {
-            return Ok(start);
-        }
+    let from = end.saturating_sub(END_BYTES);
+    if from > SEGMENT_HEADER_BYTES as u64
+        && let Some(start) = near_end(file, salt, base, from)?
+    {
+        return Ok(start);
     }
     from_beginning(file, salt, base)
 }
 
-/// The first frame behind a position from which on all frames continue each other, if one of them
-/// proves what is before it. A search that begins in the middle of an event may find a copy of a
-/// frame in it; but what follows that does not continue it.
+/// The first frame behind a position, if all that follows continues it, and if one of these frames
+/// proves what is before it.
+///
+/// The search begins anywhere, so it may find a copy of a frame inside an event. But then the frame
+/// around that event ends no more than the largest frame behind `from`; where the log goes on
+/// behind that, what stands there does not continue the copy.
 fn near_end(file: &dyn File, salt: u64, base: Offset, from: u64) -> io::Result<Option<Start>> {
     let mut window = Window::at(from);
     let Some(first) = frame_behind(file, &mut window, salt, base)? else { return Ok(None) };
@@ -58,7 +61,12 @@ fn near_end(file: &dyn File, salt: u64, base: Offset, from: u64) -> io::Result<O
                 proven = proven.max(found.header.durable);
             }
             Item::Frame(_) | Item::Hole(_) => return Ok(None),
-            Item::End(_) => return Ok((proven >= start.expected).then_some(start)),
+            Item::End(end) => {
+                let reaches_over_any_frame = end >= from + FRAME_BYTES_CEILING;
+                return Ok(
+                    Some(start).filter(|_| reaches_over_any_frame && proven >= start.expected)
+                );
+            }
         }
     }
 }
