@@ -213,11 +213,19 @@ fn the_level_of_the_log_and_the_price_follow_a_reload() {
     };
     write("");
     let mut command = Command::new(env!("CARGO_BIN_EXE_standpipe"));
-    command.args(["run", "--config"]).arg(&config).env_clear().stdin(Stdio::null());
-    let mut agent = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut log = BufReader::new(agent.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut logged = |text: &str| log.find(|line| line.contains(text)).expect("it is logged");
-    let pid = rustix::process::Pid::from_child(&agent);
+    command.args(["run", "--config"]).arg(&config).env_clear().stderr(Stdio::piped());
+    let mut agent = Process::spawn(command);
+    let log = BufReader::new(agent.child.stderr.take().unwrap());
+    let mut log = log.lines().map(Result::unwrap);
+    // All lines up to the one with this text.
+    let mut logged = |text: &str| {
+        let mut lines = String::new();
+        while !lines.contains(text) {
+            lines.push_str(&log.next().expect("it runs"));
+        }
+        lines
+    };
+    let pid = rustix::process::Pid::from_child(&agent.child);
     let reload = |more: &str| {
         write(more);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
@@ -225,12 +233,13 @@ fn the_level_of_the_log_and_the_price_follow_a_reload() {
     logged("\"started\"");
 
     reload("[cost]\nprice_per_gb = 1.5\n[log]\nlevel = \"debug\"");
-    assert!(logged("what is logged was changed").contains("standpipe=debug"));
+    let said = logged("reloaded");
+    assert!(said.contains("reloaded the configuration"), "{said}");
     assert_eq!(price(dir.path()), 1.5);
     // All or nothing: the owners of the log cannot change.
     reload("[cost]\nprice_per_gb = 2.5\n[wal]\nowners = 7\n[log]\nlevel = \"debug\"");
-    assert!(logged("not reloaded").contains("[\\\"wal.owners\\\"]"));
+    let said = logged("reloaded");
+    assert!(said.contains("standpipe=debug"), "{said}");
+    assert!(said.contains("not reloaded") && said.contains("wal.owners"), "{said}");
     assert_eq!(price(dir.path()), 1.5);
-    agent.kill().unwrap();
-    agent.wait().unwrap();
 }

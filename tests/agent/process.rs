@@ -16,13 +16,19 @@ impl Process {
         let program = env!("CARGO_BIN_EXE_standpipe");
         let mut words = under.iter().copied().chain([program, "run", "--log", "warn", "--config"]);
         let mut command = Command::new(words.next().expect("a program"));
-        command.args(words).arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(words).arg(config);
         // Variables of this prefix override the configuration.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STANDPIPE_") {
                 command.env_remove(name);
             }
         }
+        Self::spawn(command)
+    }
+
+    /// Starts this command.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = BufReader::new(child.stdout.take().expect("its output"));
         Self { child, stdout }

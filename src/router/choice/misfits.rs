@@ -136,7 +136,10 @@ mod tests {
             assert_one(&found("aggregate = \"none\"", &append), "ends in one already");
             assert!(found("aggregate = \"none\"\ndelimiter = \"\"", &append).is_empty());
         }
-        assert_one(&found("aggregate = \"lines\"", &[Step::Append("\n".to_owned())]), "already");
+        let append = || Step::Append("\n".to_owned());
+        assert_one(&found("aggregate = \"lines\"", &[append()]), "already");
+        let converted = found("aggregate = \"lines\"", &[Step::Convert, append()]);
+        assert!(converted.is_empty(), "what reads JSON does not see it: {converted:?}");
     }
 
     #[test]
