@@ -46,3 +46,22 @@ impl Records {
         aggregate.chain(compression).chain(unnamed).collect::<Vec<_>>().join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::admin::snapshot::of_stream;
+    use crate::status::StreamStatus;
+
+    #[test]
+    fn nothing_is_said_before_anything_is_chosen() {
+        let (name, status) = ("orders".parse().unwrap(), StreamStatus::default());
+        let of = |status| Records::of(&of_stream(&name, status, SystemTime::now()));
+        assert_eq!((of(&status).aggregate, of(&status).compression), (None, None));
+        status.aggregate.enter("none", "configured");
+        assert_eq!(of(&status).aggregate.unwrap().reason, "configured");
+        assert_eq!(of(&status).compression, None);
+    }
+}
