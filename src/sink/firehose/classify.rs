@@ -115,6 +115,7 @@ fn is_denial(code: &str) -> bool {
         code,
         "AccessDenied"
             | "AccessDeniedException"
+            | "AuthFailure"
             | "ExpiredToken"
             | "ExpiredTokenException"
             | "IncompleteSignature"
@@ -126,6 +127,7 @@ fn is_denial(code: &str) -> bool {
             | "NotAuthorized"
             | "OptInRequired"
             | "RequestExpired"
+            | "RequestTimeTooSkewed"
             | "SignatureDoesNotMatch"
             | "UnauthorizedOperation"
             | "UnrecognizedClientException"
@@ -183,6 +185,9 @@ mod tests {
             (400, Some("InvalidArgumentException"), Trouble::Refused, false),
             (400, Some("InvalidKMSResourceException"), Trouble::Denied, false),
             (400, Some("ExpiredTokenException"), Trouble::Denied, false),
+            (400, Some("InvalidSignatureException"), Trouble::Denied, false),
+            (400, Some("RequestTimeTooSkewed"), Trouble::Denied, false),
+            (400, Some("AuthFailure"), Trouble::Denied, false),
             (400, Some("ThrottlingException"), Trouble::Throttled, false),
             (500, Some("ServiceUnavailableException"), Trouble::Throttled, false),
             (500, Some("InternalFailure"), Trouble::Faulty, true),
