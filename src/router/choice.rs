@@ -10,7 +10,7 @@ mod rows;
 mod tests;
 
 pub(crate) use misfits::{Misfit, misfits};
-pub use rows::{Gzip, Mark, Packing, Placement, ROWS, Row};
+pub use rows::{Gzip, Mark, Packing, Placement, ROWS, Row, UNASKED};
 
 /// Above this many events a record is not taken apart any more, and nobody is told.
 pub const DEAGGREGATED_EVENTS_MAX: u64 = 500;
@@ -77,7 +77,7 @@ pub(crate) fn depends_on_destination(settings: &StreamConfig) -> bool {
 /// each record is billed as 5 KiB at least, and holds one event. Taken from the reason of the choice,
 /// since that is what travels to those who look.
 pub(crate) fn remedy(reason: &str) -> Option<&'static str> {
-    if reason.starts_with(rows::UNASKED) {
+    if reason.starts_with(UNASKED) {
         // Behind it may stand why a question failed.
         Some("wait for the destination's answer (upload.ask_within), or set `aggregate`")
     } else if reason.starts_with(rows::WITHHELD) {

@@ -9,6 +9,7 @@ use standpipe::config::{Aggregate, StreamConfig, defaults};
 use standpipe::dead_letters::DeadLetters;
 use standpipe::journal::Durable;
 use standpipe::offsets::{Key, Progress};
+use standpipe::router::choice::UNASKED;
 use standpipe::router::destinations::Destinations;
 use standpipe::router::{self, Commits, Task};
 use standpipe::sink::{KINDS, Sink};
@@ -211,7 +212,7 @@ impl Delivery {
         let settled = async {
             loop {
                 let state = self.status.aggregate.state();
-                if state.state != "ok" && !state.reason.contains("not been asked yet") {
+                if state.state != "ok" && !state.reason.contains(UNASKED) {
                     break;
                 }
                 every.tick().await;

@@ -88,7 +88,7 @@ const OBJECTS: &[DestinationKind] = &[DestinationKind::S3, DestinationKind::Reds
 const S3: &[DestinationKind] = &[DestinationKind::S3];
 
 /// Why nothing is risked while there is no answer.
-pub(super) const UNASKED: &str = "the destination has not answered yet";
+pub const UNASKED: &str = "the destination has not answered yet";
 /// Why nothing is risked where there will be none.
 pub(super) const WITHHELD: &str =
     "the credentials may not ask the destination (firehose:DescribeDeliveryStream)";
