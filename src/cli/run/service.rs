@@ -11,6 +11,10 @@ use crate::systemd::Notifier;
 /// Streams in trouble that the status line names.
 const NAMED_MAX: usize = 3;
 
+/// Signs of life in a row that are missing before it is logged: a process that was stopped, or a machine
+/// that slept, finds its wait over before anybody could have answered.
+const MISSED_BEFORE_SAID: u32 = 2;
+
 /// Tells how the agent fares, for as long as it does. A sign of life is given only where the
 /// pipeline has shown one.
 pub(super) async fn tell(notifier: &Notifier, mut pulse: Pulse) -> std::convert::Infallible {
@@ -18,7 +22,7 @@ pub(super) async fn tell(notifier: &Notifier, mut pulse: Pulse) -> std::convert:
     let period = SERVICE_STATUS_INTERVAL.min(limit / 3);
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut said = false;
+    let mut missed = 0_u32;
     loop {
         ticks.tick().await;
         let trouble = match tokio::time::timeout(period, pulse.beat()).await {
@@ -32,19 +36,17 @@ pub(super) async fn tell(notifier: &Notifier, mut pulse: Pulse) -> std::convert:
             }
             Err(_elapsed) => Some("an owner of the log does not answer".to_owned()),
         };
-        match trouble {
-            Some(trouble) => {
-                notifier.status(&trouble);
-                if !said {
-                    tracing::error!(trouble, watchdog = ?notifier.watchdog(), "no sign of life");
-                }
-                said = true;
+        if let Some(trouble) = trouble {
+            notifier.status(&trouble);
+            missed = missed.saturating_add(1);
+            if missed == MISSED_BEFORE_SAID {
+                tracing::error!(trouble, watchdog = ?notifier.watchdog(), "no sign of life");
             }
-            None if said => {
+        } else {
+            if missed >= MISSED_BEFORE_SAID {
                 tracing::info!("signs of life again");
-                said = false;
             }
-            None => {}
+            missed = 0;
         }
     }
 }
