@@ -7,9 +7,10 @@ use standpipe::config::Aggregate;
 use standpipe::dead_letters::letter::Details;
 use standpipe::dead_letters::{DeadLetters, Letter};
 use standpipe::offsets::{Reason, Unconfirmed};
+use standpipe::status::StreamStatus;
 
 use crate::fake_firehose::{FakeFirehose, Reply};
-use crate::stream::{Delivery, Writer, firehose, lines, numbered, settings};
+use crate::stream::{Delivery, STUCK, Writer, firehose, lines, numbered, settings};
 
 /// The dead letters of the stream.
 fn letters(writer: &Writer) -> Vec<Letter> {
@@ -23,17 +24,29 @@ fn letters(writer: &Writer) -> Vec<Letter> {
     letters
 }
 
-/// Writes an event now and then until the stream is committed up to the end, or a bound is reached:
-/// it is the success of others that shows what an event itself is the reason for.
-async fn keep_writing(writer: &mut Writer, delivery: &Delivery, bound: usize) {
-    for at in 0..bound {
-        writer.append([format!("another {at}")]);
-        let delivered = delivery.status.delivered_events.value();
-        let mut every = tokio::time::interval(Duration::from_millis(5));
-        while delivery.status.delivered_events.value() == delivered {
+/// Writes an event whenever the last one was delivered, until this holds, and tells how many: it is the
+/// success of others that shows what an event itself is the reason for.
+async fn write_until(
+    writer: &mut Writer,
+    delivery: &Delivery,
+    holds: impl Fn(&StreamStatus) -> bool,
+) -> usize {
+    let mut written = 0;
+    let mut delivered = delivery.status.delivered_events.value();
+    let mut every = tokio::time::interval(Duration::from_millis(5));
+    let wrote_enough = async {
+        while !holds(&delivery.status) {
+            if delivery.status.delivered_events.value() > delivered || written == 0 {
+                delivered = delivery.status.delivered_events.value();
+                writer.append([format!("another {written}")]);
+                written += 1;
+            }
             every.tick().await;
         }
-    }
+    };
+    let enough = tokio::time::timeout(STUCK, wrote_enough).await;
+    assert!(enough.is_ok(), "never, but {:?}", delivery.status.upload.state());
+    written
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,11 +63,14 @@ async fn one_bad_event_becomes_a_dead_letter_and_holds_up_nothing() {
         while delivery.status.delivered_events.value() < 2999 {
             every.tick().await;
         }
-        keep_writing(&mut writer, &delivery, 8).await;
-        delivery.commits.committed(3008).await;
+        let buried =
+            |status: &StreamStatus| status.unconfirmed.snapshot().get("dead_letter") == Some(&1);
+        let others = write_until(&mut writer, &delivery, buried).await;
+        let end = 3000 + others as u64;
+        delivery.commits.committed(end).await;
         delivery.state("ok").await;
         let delivered = lines(&fake.concatenated());
-        assert_eq!(delivered.len(), 3007);
+        assert_eq!(delivered.len(), 2999 + others);
         assert!(!delivered.contains_key(&events[777]));
         // Every event was delivered once: splitting repeats nothing that was confirmed.
         assert!(delivered.values().all(|times| *times == 1));
@@ -66,10 +82,9 @@ async fn one_bad_event_becomes_a_dead_letter_and_holds_up_nothing() {
         assert_eq!((log_id.len(), destination.as_str()), (32, "orders"));
         assert_eq!(code, "InvalidArgumentException");
         assert_eq!(reason, "InvalidArgumentException: a record is not liked");
-        assert_eq!(delivery.status.unconfirmed.snapshot()["dead_letter"], 1);
         let progress = delivery.stop().await.last();
         let buried = Unconfirmed { start: 777, end: 778, reason: Reason::DeadLetter };
-        assert_eq!((progress.committed, progress.unconfirmed), (3008, vec![buried]));
+        assert_eq!((progress.committed, progress.unconfirmed), (end, vec![buried]));
     }
 }
 
@@ -83,10 +98,11 @@ async fn an_event_for_which_there_is_no_room_among_the_dead_letters_is_kept() {
     writer.letters = Arc::new(DeadLetters::new(fs, dir.path(), 10, 60));
     writer.append(numbered(10));
     let delivery = writer.deliver(firehose(&fake.url).await, settings(Aggregate::None));
-    keep_writing(&mut writer, &delivery, 12).await;
-    delivery.state("refused").await;
-    let reason = delivery.status.upload.state().reason;
-    assert!(reason.contains("dead letters of this stream take"), "{reason}");
+    let full = |status: &StreamStatus| {
+        let upload = status.upload.state();
+        upload.state == "refused" && upload.reason.contains("dead letters of this stream take")
+    };
+    write_until(&mut writer, &delivery, full).await;
     assert!(letters(&writer).is_empty());
     let progress = delivery.stop().await.last();
     assert_eq!(progress.committed, 3);

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 
 /// A test that waits for something that never comes says so instead of hanging. Far beyond what any
 /// wait takes.
-const STUCK: Duration = Duration::from_mins(2);
+pub(crate) const STUCK: Duration = Duration::from_mins(2);
 
 /// The writer's side: events become durable, and the router is told.
 #[derive(Debug)]
