@@ -1,6 +1,7 @@
 //! What must hold for any bytes, one function for each thing that reads bytes from outside. The
 //! fuzz targets call these with what the fuzzer makes up, `tests/corpus.rs` with the corpus.
 
+use standpipe::client::answer::Answer;
 use standpipe::config;
 use standpipe::offsets::{self, Key, Progress};
 use standpipe::source::firehose::request;
@@ -9,8 +10,10 @@ use standpipe::source::line::{Line, LineParser};
 use standpipe_wal::events;
 use standpipe_wal::frame::{self, Decoded};
 
+pub mod letters;
 pub mod recovery;
 
+pub use letters::letters;
 pub use recovery::recovery;
 
 /// A function of this file, named like its fuzz target and the folder of its corpus.
@@ -19,7 +22,7 @@ pub struct Target {
     pub check: fn(&[u8]),
 }
 
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "line", check: line },
     Target { name: "hello", check: hello },
     Target { name: "frame", check: frame },
@@ -27,6 +30,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "offset_value", check: offset_value },
     Target { name: "config", check: config },
     Target { name: "firehose_body", check: firehose_body },
+    Target { name: "letters", check: letters },
+    Target { name: "answer", check: answer },
 ];
 
 /// Small, so that a short input can be over it.
@@ -116,4 +121,16 @@ pub fn firehose_body(data: &[u8]) {
     if let Err(error) = request::describe(data) {
         assert!(!error.message().is_empty());
     }
+}
+
+/// What an agent answers: the same again, written as it was understood.
+pub fn answer(data: &[u8]) {
+    let line = match Answer::parse(data) {
+        Answer::Ok => "OK".to_owned(),
+        Answer::Ack(line) => format!("ACK {line}"),
+        Answer::Nak { line, code, text } => format!("NAK {line} {code} {text}"),
+        Answer::Err(text) => format!("ERR {text}"),
+        Answer::Unknown(text) => text,
+    };
+    assert_eq!(Answer::parse(line.as_bytes()), Answer::parse(data));
 }

@@ -19,6 +19,8 @@ fn main() {
     offset_values();
     configurations();
     firehose_bodies();
+    letters();
+    answers();
     segments_and_frames();
 }
 
@@ -45,6 +47,22 @@ fn hellos() {
     seed("hello", "http", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     seed("hello", "http2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     seed("hello", "lines", b"GET the payload of a stream called GET\n");
+}
+
+/// The first byte is the number of letters, less one; then come the changes.
+fn letters() {
+    seed("letters", "whole", b"\x03");
+    seed("letters", "first_byte_other", b"\x02\x00\x00\x01\x01x");
+    seed("letters", "cut_off", b"\x01\x80\x01\xff\x00");
+    seed("letters", "more_between", b"\x01\x44\x01\x00\x04more\x00\x00\x00\x02xx");
+}
+
+fn answers() {
+    seed("answer", "ok", b"OK version=2");
+    seed("answer", "ack", b"ACK 18446744073709551615");
+    seed("answer", "nak", b"NAK 7 empty the payload is empty");
+    seed("answer", "err", b"ERR unsupported x");
+    seed("answer", "http", b"HTTP/1.1 400 Bad Request");
 }
 
 fn offset_values() {
