@@ -115,14 +115,18 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// What the header of a segment that begins at `base` says of the one before it, given the
-    /// newest segment that there is. One of the same base is replaced, and so is what it says.
-    pub(crate) fn predecessor_of(base: Offset, newest: Option<&Self>) -> Predecessor {
-        match newest {
-            Some(newest) if newest.base < base => {
-                Predecessor { salt: newest.salt, end: newest.end }
-            }
-            Some(replaced) => replaced.predecessor,
+    /// What the header of a segment that begins at `base` says of the one before it, given those that
+    /// there are, oldest first. One of the same base is replaced: then it is the one before that, or
+    /// what it said of one that is gone.
+    pub(crate) fn predecessor_of<'a>(
+        base: Offset,
+        segments: impl IntoIterator<Item = &'a Self, IntoIter: DoubleEndedIterator>,
+    ) -> Predecessor {
+        let mut newest_first = segments.into_iter().rev();
+        let named = |one: &Self| Predecessor { salt: one.salt, end: one.end };
+        match newest_first.next() {
+            Some(newest) if newest.base < base => named(newest),
+            Some(replaced) => newest_first.next().map_or(replaced.predecessor, named),
             None => Predecessor { salt: 0, end: base },
         }
     }

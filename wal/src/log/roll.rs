@@ -10,7 +10,7 @@ impl Log {
     /// Begins a new segment at the durable offset, with room for `bytes` of frames.
     pub(super) fn begin(&mut self, reason: Reason, bytes: u64, now_ms: u64) -> Result<(), Trouble> {
         let base = self.durable;
-        let predecessor = Segment::predecessor_of(base, self.segments.back());
+        let predecessor = Segment::predecessor_of(base, &self.segments);
         let header = Header {
             stream: self.stream.clone(),
             base,

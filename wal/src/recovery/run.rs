@@ -168,7 +168,7 @@ impl Deed<'_> {
         };
         let base = first.map_or(report.next, |first| first.header.base);
         let mut segments = self.segments(base);
-        let header = |reason| self.header(base, reason, segments.last());
+        let header = |reason| self.header(base, reason, &segments);
         let draft = match (decision, first, self.newest) {
             (Decision::Rewrite, Some(_), Some((newest, from))) => {
                 let header = header(Reason::Recovery);
@@ -227,7 +227,7 @@ impl Deed<'_> {
         for link in self.chain {
             let named = link.header.as_ref().map(|header| header.predecessor);
             let predecessor =
-                named.unwrap_or_else(|| Segment::predecessor_of(link.id.base(), segments.last()));
+                named.unwrap_or_else(|| Segment::predecessor_of(link.id.base(), &segments));
             segments.push(Segment {
                 base: link.id.base(),
                 salt: link.salt,
@@ -239,8 +239,8 @@ impl Deed<'_> {
         segments
     }
 
-    fn header(&self, base: Offset, reason: Reason, newest: Option<&Segment>) -> Header {
-        let predecessor = Segment::predecessor_of(base, newest);
+    fn header(&self, base: Offset, reason: Reason, segments: &[Segment]) -> Header {
+        let predecessor = Segment::predecessor_of(base, segments);
         let reason = if predecessor.end < base { Reason::Gap } else { reason };
         Header {
             stream: self.stream.clone(),
