@@ -12,6 +12,7 @@ pub(crate) mod health;
 pub mod memory;
 mod outage;
 mod outcome;
+mod overlap;
 pub(crate) mod pace;
 pub(crate) mod poison;
 mod pool;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 use self::backoff::Backoff;
 use self::health::Condition;
 use self::outage::{Cause, Outage};
+pub(crate) use self::overlap::Overlap;
 use self::poison::{Allowance, Refusal};
 use self::size::CallSize;
 use self::window::Window;
@@ -39,15 +41,6 @@ use crate::router::batch::Batch;
 use crate::router::tail::Read;
 use crate::sink::Trouble;
 use crate::status::StreamStatus;
-
-/// How a stream's calls may overlap.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Overlap {
-    /// Calls in flight at once.
-    pub(crate) in_flight_max: usize,
-    /// Whether a call waits until everything before it is confirmed.
-    pub(crate) ordered: bool,
-}
 
 /// What a stream does next.
 #[derive(Debug, PartialEq, Eq)]

@@ -82,7 +82,7 @@ impl Stream {
         let (window, committed) = restore(&stream, log_id, oldest, progress);
         let condition = Condition::new(stream.clone(), sink_name.clone(), Arc::clone(&status));
         let uploader = Uploader::new(
-            Overlap { in_flight_max: settings.in_flight_max.max(1), ordered: settings.ordered },
+            Overlap::new(settings.in_flight_max, settings.ordered),
             call_bytes_max(limits, sink.as_ref(), &memory),
             window,
             Backoff::new(task.backoff_max, world.entropy.u64()),

@@ -142,8 +142,10 @@ impl Uploader {
         self.failures = 0;
         self.refusals = 0;
         if self.outage.take().is_some() {
+            self.overlap.begin_anew();
             self.waiting.iter_mut().for_each(|waiting| waiting.due = now);
         }
+        self.overlap.taken();
         self.witness(id, now);
     }
 

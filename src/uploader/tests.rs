@@ -41,7 +41,7 @@ impl World {
         let condition =
             Condition::new("s".parse().unwrap(), "sink".to_owned(), Arc::clone(&status));
         let uploader = Uploader::new(
-            Overlap { in_flight_max, ordered },
+            Overlap::new(in_flight_max, ordered),
             CALL_BYTES,
             Window::new(Offset::ZERO),
             Backoff::new(Duration::from_secs(30), 1),
@@ -61,6 +61,12 @@ impl World {
             full: None,
             sent: 0,
         }
+    }
+
+    /// As after several calls that were taken.
+    fn at_full_speed(mut self) -> Self {
+        (0..10).for_each(|_| self.uploader.overlap.taken());
+        self
     }
 
     /// Starts what can be started now. Returns when it would have to wait, and until when.
@@ -178,7 +184,7 @@ fn retry() -> Fate {
 
 #[test]
 fn several_calls_are_in_flight_and_end_in_any_order() {
-    let mut world = World::new(200, 4, false);
+    let mut world = World::new(200, 4, false).at_full_speed();
     assert_eq!(world.start(), None);
     assert_eq!(world.calls.len(), 4);
     for id in [2, 0, 3, 1] {
@@ -209,7 +215,7 @@ fn only_failed_records_are_sent_again() {
 
 #[test]
 fn during_an_outage_one_call_at_a_time_asks_and_pauses_grow() {
-    let mut world = World::new(1000, 4, false);
+    let mut world = World::new(1000, 4, false).at_full_speed();
     world.start();
     for id in 0..4 {
         world.answer(id, failed(Trouble::Unreachable));
@@ -251,7 +257,7 @@ fn unknown_outcomes_are_counted_as_possible_duplicates() {
 
 #[test]
 fn what_is_left_of_several_calls_goes_in_one() {
-    let mut world = World::new(160, 4, false);
+    let mut world = World::new(160, 4, false).at_full_speed();
     world.start();
     for id in 0..4 {
         let fates = (0..40).map(|at| if at % 10 == 0 { retry() } else { Fate::Delivered });

@@ -23,9 +23,7 @@ impl Uploader {
     }
 
     fn decide(&mut self, now: Instant, fresh: bool) -> Next {
-        let alone = self.overlap.ordered || self.outage.is_some();
-        let slots = if alone { 1 } else { self.overlap.in_flight_max };
-        if self.flights.len() >= slots {
+        if self.flights.len() >= self.overlap.limit(self.is_out()) {
             return Next::Wait(None);
         }
         if let Some(waiting) = self.next_condemned() {
@@ -52,9 +50,7 @@ impl Uploader {
 
     /// Whether events of the log could go now, if there were any.
     pub(crate) fn could_take_fresh(&self) -> bool {
-        let alone = self.overlap.ordered || self.outage.is_some();
-        let slots = if alone { 1 } else { self.overlap.in_flight_max };
-        self.flights.len() < slots && self.may_take_fresh()
+        self.flights.len() < self.overlap.limit(self.is_out()) && self.may_take_fresh()
     }
 
     /// Whether the bounds on what is unsettled allow another call from the log.
@@ -62,7 +58,7 @@ impl Uploader {
         let unsettled = self.unsettled();
         let aside = self.waiting.len() - unsettled;
         let parts_max =
-            if self.is_refused() { REFUSED_PARTS_MAX } else { self.overlap.in_flight_max };
+            if self.is_refused() { REFUSED_PARTS_MAX } else { self.overlap.in_flight_max() };
         self.flights.len() + unsettled < parts_max
             && !(self.overlap.ordered && unsettled > 0)
             && aside < REFUSED_EVENTS_MAX
