@@ -185,6 +185,20 @@ pub const ATTEMPT_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
 /// the one that fires.
 pub const CLIENT_TIMEOUT_EXTRA: Duration = Duration::from_secs(5);
 
+/// Credentials are looked for no longer than this; where there were some before, those are used.
+pub const CREDENTIALS_WITHIN: Duration = Duration::from_secs(7);
+
+/// A call that is not signed within this time, for want of a region or credentials, is given up:
+/// before its attempt is, since nothing of it was sent. Somewhat longer than
+/// [`CREDENTIALS_WITHIN`], for the calls that wait for what another one looks for.
+pub const SIGNED_WITHIN: Duration = Duration::from_secs(8);
+
+const _: () = assert!(CREDENTIALS_WITHIN.as_secs() < SIGNED_WITHIN.as_secs());
+const _: () = assert!(SIGNED_WITHIN.as_secs() < ATTEMPT_TIMEOUT_BASE.as_secs());
+
+/// Where credentials are of no use, files and variables are read anew, at most this often.
+pub const CLIENT_RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Establishing a connection, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -57,17 +57,15 @@ fn goes_to_journal() -> bool {
 }
 
 /// What a level means: this program's messages from there on, and of libraries only what they have
-/// to complain of. Anything but a level is taken for a filter as it is.
+/// to complain of: from the AWS SDK's crates, whose names all begin so, errors only, since they warn
+/// of the same thing with every call and the state of the stream says it once. Anything but a level is taken for a filter as it is.
 ///
 /// # Errors
 /// Where it is neither.
 pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let is_level = level.parse::<Level>().is_ok() || level == "off";
-    let directives = if is_level {
-        format!("warn,standpipe={level},aws_config=error,aws_smithy_runtime=error")
-    } else {
-        level.to_owned()
-    };
+    let directives =
+        if is_level { format!("warn,standpipe={level},aws=error") } else { level.to_owned() };
     directives.parse().with_context(|| {
         format!(
             "{level:?} is neither a level (error, warn, info, debug, trace, off) nor a filter like \

@@ -6,18 +6,18 @@
 mod body;
 mod classify;
 mod client;
+mod connection;
 mod describe;
 mod examine;
 mod options;
 
 use std::sync::Arc;
 
-use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::http::HttpRequest;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use bytes::Bytes;
-use tokio::sync::OnceCell;
 
+use self::connection::{Connection, Signed};
 use self::options::{Credentials, Options};
 use super::description::Description;
 use super::{BoxFuture, Call, Failure, Fate, Kind, Limits, Sink, SinkConfig};
@@ -27,12 +27,10 @@ use crate::limits::{FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORD_BYTES_MAX, FIREHOSE
 pub(super) const KIND: Kind =
     Kind { name: "firehose", parse: |options| Ok(Arc::new(options.try_into::<Options>()?)) };
 
-/// A client of Firehose. Region and credentials are looked up when the first call is made, and again
-/// until that succeeds: a host whose metadata service starts late only delivers late.
+/// A client of Firehose.
 #[derive(Debug)]
 struct Firehose {
-    options: Options,
-    client: OnceCell<Client>,
+    connection: Connection,
 }
 
 impl SinkConfig for Options {
@@ -43,7 +41,7 @@ impl SinkConfig for Options {
     fn build(&self) -> BoxFuture<'_, anyhow::Result<Arc<dyn Sink>>> {
         let options = self.clone();
         Box::pin(async move {
-            let sink: Arc<dyn Sink> = Arc::new(Firehose { options, client: OnceCell::new() });
+            let sink: Arc<dyn Sink> = Arc::new(Firehose { connection: Connection::new(options) });
             Ok(sink)
         })
     }
@@ -89,12 +87,12 @@ impl Sink for Firehose {
     }
 
     fn examine(&self, destination: Arc<str>) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(async move { examine::examine(&self.options, &destination).await })
+        Box::pin(async move { examine::examine(self.connection.options(), &destination).await })
     }
 
     /// An endpoint that checks no signatures belongs to no account.
     fn shared_account(&self) -> Option<String> {
-        let Options { region, endpoint_url, profile, credentials, .. } = &self.options;
+        let Options { region, endpoint_url, profile, credentials, .. } = self.connection.options();
         let place = [region, endpoint_url, profile].map(|part| part.as_deref().unwrap_or("-"));
         (*credentials == Credentials::Chain).then(|| place.join(" "))
     }
@@ -102,30 +100,40 @@ impl Sink for Firehose {
 
 impl Firehose {
     async fn ask(&self, destination: Arc<str>) -> Result<Description, Failure> {
-        let client = self.client.get_or_try_init(|| client::connect(&self.options)).await?;
-        let question = client.describe_delivery_stream();
-        let answer = question.delivery_stream_name(destination.as_ref()).send().await;
-        describe::description(answer)
+        let by = connection::signed_by();
+        let made = self.connection.client(by).await?;
+        let signed = Signed::default();
+        let question =
+            made.client.describe_delivery_stream().delivery_stream_name(destination.as_ref());
+        let question = question.customize().interceptor(signed.clone());
+        let answer = signed.answer(by, question.send()).await?;
+        describe::description(answer, signed.yet())
     }
 
     async fn put(&self, call: Call) -> Result<Vec<Fate>, Failure> {
-        let client = self.client.get_or_try_init(|| client::connect(&self.options)).await?;
+        let by = connection::signed_by();
+        let made = self.connection.client(by).await?;
         let Call { destination, records, .. } = call;
         let body = Bytes::from(body::encode(&destination, &records));
         // From here on the encoded form is all that is needed.
         drop(records);
-        let answer = client
+        let signed = Signed::default();
+        let call = made
+            .client
             .put_record_batch()
             .delivery_stream_name(destination.as_ref())
             .set_records(Some(Vec::new()))
             .customize()
             .mutate_request(move |request| replace_body(request, &body))
-            .send()
-            .await;
-        match answer {
-            Ok(output) => Ok(fates(output)),
-            Err(error) => Err(classify::failure(&error)),
+            .interceptor(signed.clone());
+        let error = match signed.answer(by, call.send()).await? {
+            Ok(output) => return Ok(fates(output)),
+            Err(error) => error,
+        };
+        if classify::needs_other_credentials(&error, signed.yet()) {
+            self.connection.renew(&made).await;
         }
+        Err(classify::failure(&error, signed.yet()))
     }
 }
 

@@ -7,7 +7,8 @@ use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
 use aws_sdk_firehose::config::timeout::TimeoutConfig;
 use aws_sdk_firehose::config::{
-    Builder, Config, Credentials as Pair, SharedHttpClient, StalledStreamProtectionConfig,
+    Builder, Config, Credentials as Pair, IdentityCache, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -17,8 +18,8 @@ use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use super::body;
 use super::options::{Credentials, Options};
 use crate::limits::{
-    CLIENT_TIMEOUT_EXTRA, CONNECTION_IDLE_MAX, FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORDS_MAX,
-    attempt_timeout,
+    CLIENT_TIMEOUT_EXTRA, CONNECTION_IDLE_MAX, CREDENTIALS_WITHIN, FIREHOSE_CALL_BYTES_MAX,
+    FIREHOSE_RECORDS_MAX, attempt_timeout,
 };
 use crate::sink::{Failure, Trouble};
 
@@ -79,7 +80,7 @@ fn behavior() -> BehaviorVersion {
 
 /// No repetition, no opinion about slow uploads, a limit on every wait, no connection that was idle
 /// for long.
-fn harden(builder: Builder, connect_timeout: Duration) -> Builder {
+pub(super) fn harden(builder: Builder, connect_timeout: Duration) -> Builder {
     let largest = body::bytes_max(FIREHOSE_CALL_BYTES_MAX, FIREHOSE_RECORDS_MAX);
     let attempt_timeout = attempt_timeout(largest) + CLIENT_TIMEOUT_EXTRA;
     let timeouts = TimeoutConfig::builder()
@@ -92,6 +93,7 @@ fn harden(builder: Builder, connect_timeout: Duration) -> Builder {
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts)
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_WITHIN).build())
         .http_client(http_client(connect_timeout))
 }
 

@@ -22,14 +22,14 @@ const NEWLINE_WRITTEN: &str = "\\n";
 type Answer =
     Result<DescribeDeliveryStreamOutput, SdkError<DescribeDeliveryStreamError, HttpResponse>>;
 
-/// What was answered. That these credentials may not ask is an answer, and not a passing one.
-pub(super) fn description(answer: Answer) -> Result<Description, Failure> {
+/// What was answered to a question that was signed, or not. That these credentials may not ask is an answer, and not a passing one.
+pub(super) fn description(answer: Answer, signed: bool) -> Result<Description, Failure> {
     let output = match answer {
         Ok(output) => output,
         Err(error) if may_not_ask(&error) => {
             return Ok(Description::of(DestinationKind::Withheld));
         }
-        Err(error) => return Err(classify::failure(&error)),
+        Err(error) => return Err(classify::failure(&error, signed)),
     };
     let stream = output.delivery_stream_description;
     Ok(stream.map_or_else(|| Description::of(DestinationKind::Unknown), |stream| facts(&stream)))

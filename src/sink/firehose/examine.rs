@@ -40,7 +40,7 @@ pub(super) async fn examine(options: &Options, destination: &str) -> Vec<Finding
     let answer = question.customize().interceptor(seen.clone()).send().await;
     let here = SystemTime::now();
     let Some(date) = seen.date() else {
-        let message = describe::description(answer).err().map(|failure| failure.message);
+        let message = describe::description(answer, true).err().map(|failure| failure.message);
         let message = message.unwrap_or_else(|| "it answers without a date".to_owned());
         let advice = "check network, DNS, proxy and `endpoint_url`; events are kept meanwhile";
         findings.push(Finding::failure("endpoint", message, advice));
