@@ -101,3 +101,31 @@ pub fn is_well_formed(body: &[u8], count: u32) -> bool {
     let found = events.by_ref().count();
     found == count as usize && events.rest.is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_takes_events_up_to_its_limit_and_one_of_any_size() {
+        let mut run = Events::with_capacity(0, Flags::default());
+        assert!(run.has_room_for(EVENT_BYTES_MAX), "the first always fits");
+        run.push(&[7; 1000]);
+        let room = BODY_BYTES_MAX - 2 * EVENT_PREFIX_BYTES - 1000;
+        assert!(run.has_room_for(room) && !run.has_room_for(room + 1));
+        run.push(&vec![7; room]);
+        assert!(!run.has_room_for(0));
+        assert_eq!((run.count(), run.body().len()), (2, BODY_BYTES_MAX));
+        assert_eq!(run.payload_bytes(), 1000 + room as u64);
+    }
+
+    #[test]
+    fn a_body_is_well_formed_with_as_many_events_as_it_says_and_nothing_behind() {
+        let mut run = Events::with_capacity(0, Flags::default());
+        run.push(b"one");
+        run.push(b"");
+        assert!(is_well_formed(run.body(), 2) && is_well_formed(b"", 0));
+        assert!(!is_well_formed(run.body(), 1) && !is_well_formed(run.body(), 3));
+        assert!(!is_well_formed(&[run.body(), b"x"].concat(), 2));
+    }
+}

@@ -250,6 +250,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_header_that_claims_more_events_than_fit_is_none() {
+        let claim = |count, body: &[u8]| Claim::read(&header(0, count).encode([body].into_iter()));
+        let body = [0; 3 * EVENT_PREFIX_BYTES];
+        assert!(claim(3, &body).is_some() && claim(4, &body).is_none());
+        assert!(claim(0, &body).is_none() && claim(1, &body[..3]).is_none());
+    }
+
+    #[test]
+    fn flags_are_separate_bits() {
+        for (raw, seal, bits) in [(false, false, 0), (true, false, 1), (false, true, 2)] {
+            let header = Header { flags: Flags { raw }, seal, ..header(0, 1) };
+            assert_eq!(header.flag_bits(), bits);
+        }
+    }
+
     fn frame(header: &Header, body: &[u8]) -> Vec<u8> {
         let mut bytes = header.encode([body].into_iter()).to_vec();
         bytes.extend_from_slice(body);

@@ -154,6 +154,34 @@ mod tests {
     }
 
     #[test]
+    fn one_process_takes_as_many_directories_as_it_likes() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let locks = dirs.each_ref().map(|dir| DirLock::acquire(dir.path()).unwrap());
+        assert!(locks.iter().zip(&dirs).all(|(lock, dir)| lock.data_dir() == dir.path()));
+    }
+
+    #[test]
+    fn programs_that_are_started_do_not_get_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::acquire(dir.path()).unwrap();
+        let flags = rustix::io::fcntl_getfd(lock.descriptor.as_ref().unwrap()).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn whoever_may_read_the_directory_can_see_who_holds_it() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = DirLock::acquire(dir.path()).unwrap();
+        let mode = rustix::fs::stat(dir.path().join(FILE_NAME)).unwrap().st_mode & 0o777;
+        let other = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o640))
+            .tempfile_in(dir.path())
+            .unwrap();
+        assert_eq!(mode, other.as_file().metadata().unwrap().mode() & 0o777);
+    }
+
+    #[test]
     fn a_symbolic_link_to_the_directory_is_the_same_directory() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real");

@@ -48,3 +48,13 @@ impl fmt::Display for Offset {
 pub fn count(range: &Range<Offset>) -> u64 {
     range.end.since(range.start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_shown_as_its_number() {
+        assert_eq!(format!("{} {:>4}", Offset::new(42), Offset::new(7)), "42    7");
+    }
+}

@@ -292,3 +292,24 @@ fn what_is_taken_back_gives_its_offsets_back() {
     write_tens(&mut log, 1..2, 10);
     assert_eq!(read(&mut world.tail(0), log.durable()), ((0..20).collect(), vec![]));
 }
+
+#[test]
+fn identities_and_salts_are_random() {
+    let numbers: std::collections::BTreeSet<u64> = (0..8).map(|_| OsEntropy.u64()).collect();
+    assert_eq!(numbers.len(), 8);
+    let seeded = Seeded::new(5);
+    let (high, low) = (seeded.u64(), seeded.u64());
+    let id = new_log_id(&Seeded::new(5));
+    assert_eq!(id.as_bytes(), &[low.to_le_bytes(), high.to_le_bytes()].concat()[..]);
+}
+
+#[test]
+fn what_waits_for_a_sync_is_counted_until_it_is_durable() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    assert_eq!(log.unsynced_bytes(), 0);
+    log.push(numbered(0..10, 16), 1);
+    assert_eq!(log.unsynced_bytes(), 10 * (4 + 16));
+    log.sync(1).unwrap();
+    assert_eq!(log.unsynced_bytes(), 0);
+}
