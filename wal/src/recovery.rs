@@ -23,6 +23,7 @@ mod run;
 mod scenarios;
 pub(crate) mod start;
 pub(crate) mod survey;
+mod written;
 
 pub(crate) use quarantine::{Quarantine, make_dir};
 pub(crate) use run::run;

@@ -9,6 +9,7 @@ use crate::limits::SEGMENT_HEADER_BYTES;
 use crate::offset::Offset;
 use crate::recovery::start::Start;
 use crate::recovery::survey::Surveyed;
+use crate::recovery::written::Written;
 use crate::segment::salvage::find_salt;
 use crate::segment::scan::{Item, Scan, frame_behind, frame_here};
 use crate::segment::window::Window;
@@ -40,6 +41,13 @@ impl Link {
     pub(crate) fn open(&self, fs: &dyn Fs) -> Result<Opened<'_>, Error> {
         let file = fs.open(&self.path, Access::Read).during("open", &self.path)?;
         Ok(Opened { link: self, file })
+    }
+
+    /// The same for one that nobody writes: what was reserved and not written is not read.
+    pub(crate) fn open_written(&self, fs: &dyn Fs) -> Result<Opened<'_>, Error> {
+        let Opened { link, file } = self.open(fs)?;
+        let file = Arc::new(Written::new(file).during("look at", &self.path)?);
+        Ok(Opened { link, file })
     }
 }
 

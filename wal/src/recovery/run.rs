@@ -42,7 +42,7 @@ pub(crate) fn run(
     let found = survey(&*workshop.fs, &workshop.dir, stream)?;
     let chain = tidy(workshop, found, &mut report)?;
     keep_damaged_headers(workshop, &chain, &mut report)?;
-    let newest = chain.last().map(|newest| newest.open(&*workshop.fs)).transpose()?;
+    let newest = chain.last().map(|newest| newest.open_written(&*workshop.fs)).transpose()?;
     let content = newest.as_ref().map(read).transpose()?;
     let judged = judge(&chain, content.as_ref(), report.unproven_bytes, committed);
     report.next = judged.next;

@@ -79,10 +79,12 @@ pub(crate) fn frame_behind(
         // Keep what may be the beginning of a frame whose salt is not read yet.
         let held = window.bytes().len();
         window.pass(held.saturating_sub(nearest + SALT_BYTES - 1));
-        // What is kept is looked at as well: no salt is zero, so none begins where only zeros are.
-        let only_zeros = file.next_data(window.position())?.is_none();
-        if only_zeros || !window.need(file, window.bytes().len() + 1)? {
-            window.pass(window.bytes().len());
+        // Behind its salt a frame has a count or the flag of a seal: none begins in what is kept if
+        // only zeros follow.
+        let kept = window.bytes().len();
+        let only_zeros = file.next_data(window.position() + kept as u64)?.is_none();
+        if only_zeros || !window.need(file, kept + 1)? {
+            window.pass(kept);
             return Ok(None);
         }
     }

@@ -30,11 +30,16 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A walk over the segment that begins at `base`.
     pub(crate) fn new(file: &'a dyn File, salt: u64, base: Offset) -> Self {
+        Self::from(file, salt, base, SEGMENT_HEADER_BYTES as u64)
+    }
+
+    /// A walk from a position on, where a frame should stand that begins at `expected`.
+    pub(crate) fn from(file: &'a dyn File, salt: u64, expected: Offset, position: u64) -> Self {
         Self {
             file,
             salt,
-            position: SEGMENT_HEADER_BYTES as u64,
-            expected: base,
+            position,
+            expected,
             block: [0; BLOCK_BYTES],
             block_position: 0,
             block_bytes: 0,

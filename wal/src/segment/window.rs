@@ -5,7 +5,6 @@ use std::io;
 
 use crate::fs::File;
 use crate::limits::{READ_BYTES_MAX, READ_BYTES_MIN};
-use crate::segment::read_full;
 
 /// A stretch of a file in memory. Holds nothing until something is read.
 #[derive(Debug, Default)]
@@ -112,8 +111,14 @@ impl Window {
             self.buffer.copy_within(self.start..self.end, 0);
         }
         (self.start, self.end) = (0, held);
-        let room = self.buffer.get_mut(held..wanted).unwrap_or_default();
-        self.end += read_full(file, room, self.position + held as u64)?;
-        Ok(self.end >= bytes)
+        // More than is needed is taken where it comes, and not insisted on.
+        while self.end < bytes {
+            let room = self.buffer.get_mut(self.end..wanted).unwrap_or_default();
+            match file.read_at(room, self.position + self.end as u64)? {
+                0 => return Ok(false),
+                read => self.end += read,
+            }
+        }
+        Ok(true)
     }
 }
