@@ -23,6 +23,7 @@ mod http;
 pub mod metrics;
 pub mod process;
 pub mod rates;
+pub mod reload;
 pub mod snapshot;
 mod socket;
 

@@ -9,9 +9,11 @@ use anyhow::Context as _;
 use rustix::process::{Resource, getrlimit};
 use standpipe_wal::fs::Fs;
 use standpipe_wal::lock::DirLock;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::admin;
+use crate::admin::reload::{Reloaded, Request, Requests};
 use crate::config::raw::Raw;
 use crate::config::{Config, Resolved};
 use crate::journal::Journal;
@@ -27,12 +29,13 @@ use crate::world::World;
 pub mod pipeline;
 pub mod pulse;
 mod reload;
+mod running;
 mod streams;
 
 use pipeline::{Ground, Pipeline};
 pub use pipeline::{pool_dir, streams_dir};
 use pulse::Pulse;
-pub use reload::Reload;
+use reload::Plan;
 
 /// A running agent.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ pub struct Agent {
     pipeline: Pipeline,
     registry: admin::Registry,
     config: Arc<Config>,
+    reloads: Requests,
     status: Arc<AgentStatus>,
     stop_sources: Stopper,
     sources: JoinSet<()>,
@@ -99,7 +103,9 @@ impl Agent {
             letters: pipeline.letters().clone(),
             intake: pipeline.intake().clone(),
         };
+        let reloads = Requests::default();
         let more = admin::dead_letters::routes(letters);
+        let more = more.merge(admin::reload::routes(reloads.clone()));
         if let Some(address) = config.admin.listen {
             let listener = admin::bind_tcp(address)?;
             let serving = admin::serve_tcp(listener, registry.clone(), service_stop.clone());
@@ -116,6 +122,7 @@ impl Agent {
             pipeline,
             registry,
             config,
+            reloads,
             status,
             stop_sources,
             sources,
@@ -131,18 +138,29 @@ impl Agent {
         Pulse::new(journal, self.registry.clone(), self.config.upload.backoff_max)
     }
 
+    /// Those who ask over the admin socket for a reload: they wait for what [`Agent::reload`] says.
+    /// While nobody has called this, they are told that there is none.
+    pub fn reload_requests(&self) -> mpsc::Receiver<Request> {
+        self.reloads.take()
+    }
+
     /// Takes over what a changed configuration says, if all of it can be taken over while the agent
     /// runs; else nothing of it. What is logged is the process's, and left to who started the log.
-    pub fn reload(&self, before: &Raw, after: &Resolved) -> Reload {
-        let reload = reload::plan(before, after, self.journal());
-        if reload.refused.is_empty() {
-            let config = &after.config;
-            self.journal().quota().set_limits(config.wal.bytes_max, config.wal.free_bytes_min);
-            let (default, streams) = (config.stream_default.clone(), config.streams.clone());
-            self.pipeline.intake().set_streams(default, streams);
-            self.registry.set_price_per_gb(config.cost.price_per_gb);
+    ///
+    /// Returns at once: streams that are delivered with other settings finish their calls first.
+    pub async fn reload(&self, before: &Raw, after: &Resolved) -> Reloaded {
+        let Plan { changed, refused, sinks } = reload::plan(before, after);
+        if !refused.is_empty() {
+            return Reloaded { changed, takes_restart: refused, ..Reloaded::default() };
         }
-        reload
+        let config = &after.config;
+        let streams = match self.pipeline.reload(config, &sinks).await {
+            Ok(streams) => streams,
+            Err(error) => return Reloaded { changed, ..Reloaded::failed(format!("{error:#}")) },
+        };
+        self.journal().quota().set_limits(config.wal.bytes_max, config.wal.free_bytes_min);
+        self.registry.set_price_per_gb(config.cost.price_per_gb);
+        Reloaded { reloaded: true, changed, streams, ..Reloaded::default() }
     }
 
     /// How long a stop takes at most, where the disk answers.

@@ -20,6 +20,7 @@ mod manual;
 mod output;
 mod place;
 mod records;
+mod reload;
 mod run;
 mod send;
 mod status;
@@ -53,6 +54,7 @@ enum Command {
     Status(status::Args),
     Drain(drain::Args),
     Doctor(doctor::Args),
+    Reload(reload::Args),
     LogLevel(log_level::Args),
     /// Look into the log
     #[command(subcommand)]
@@ -109,6 +111,7 @@ impl Command {
             Self::DeadLetter(command) => dead_letter::run(&command),
             Self::Drain(args) => drain::run(&args),
             Self::Doctor(args) => doctor::run(&args),
+            Self::Reload(args) => reload::run(&args),
             Self::LogLevel(args) => log_level::run(&args),
             Self::Completions(args) => completions::run(&args, Cli::command()),
             Self::Manual(args) => manual::run(&args, Cli::command()),

@@ -112,7 +112,7 @@ pub struct Intake(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     journal: Arc<Journal>,
-    settings: RwLock<Arc<StreamTable>>,
+    settings: RwLock<StreamTable>,
     memory: Arc<Semaphore>,
     memory_max: usize,
 }
@@ -147,17 +147,18 @@ impl Intake {
     ) -> Self {
         let memory = Arc::new(Semaphore::new(memory_max));
         let table = StreamTable { default: stream_default, named: streams };
-        let settings = RwLock::new(Arc::new(table));
+        let settings = RwLock::new(table);
         Self(Arc::new(Inner { journal, settings, memory, memory_max }))
     }
 
-    /// What holds for streams that are opened from now on.
+    /// What holds for streams that are opened from now on. Each stream that was opened with what
+    /// held before is in the journal when this returns.
     pub fn set_streams(
         &self,
         stream_default: StreamConfig,
         streams: BTreeMap<StreamName, StreamConfig>,
     ) {
-        let table = Arc::new(StreamTable { default: stream_default, named: streams });
+        let table = StreamTable { default: stream_default, named: streams };
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
@@ -165,7 +166,8 @@ impl Intake {
     /// stream's directory is made and scanned by its owner.
     pub fn door(&self, name: &StreamName, unknown: UnknownStreams) -> Result<Door, Refusal> {
         let inner = &*self.0;
-        let table = inner.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Held until the stream is in the journal: whoever changes the settings finds it there.
+        let table = inner.settings.read().unwrap_or_else(PoisonError::into_inner);
         let settings = match (table.named.get(name), unknown) {
             (Some(settings), _) => settings,
             (None, UnknownStreams::Open) => &table.default,
@@ -228,7 +230,7 @@ impl Intake {
     async fn wait_until_writable(&self, stream: &Stream, answered: bool) -> Result<(), Refusal> {
         let reason = stream.closed.borrow().clone();
         let Some(reason) = reason else { return Ok(()) };
-        if answered || stream.settings.when_full == WhenFull::Reject {
+        if answered || stream.settings().when_full == WhenFull::Reject {
             return Err(Refusal::Unavailable { reason: reason.to_string() });
         }
         match stream.closed.subscribe().wait_for(Option::is_none).await {
@@ -247,7 +249,7 @@ impl Intake {
         if stream.status.log.enter("full", &reason).is_some() {
             tracing::warn!(stream = %stream.name, limit = what, "the log is full");
         }
-        if stream.settings.when_full == WhenFull::Reject {
+        if stream.settings().when_full == WhenFull::Reject {
             return Err(Refusal::Full { what });
         }
         let waiting = stream.full.wait();

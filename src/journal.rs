@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use standpipe_wal::fs::Fs;
@@ -58,7 +58,7 @@ pub struct Opened {
 pub struct Stream {
     pub(crate) id: u32,
     pub(crate) name: StreamName,
-    pub(crate) settings: StreamConfig,
+    pub(crate) settings: RwLock<Arc<StreamConfig>>,
     pub(crate) status: Arc<StreamStatus>,
     pub(crate) owner: mpsc::Sender<Message>,
     /// Why nothing can be written at the moment; `None` while all is well.
@@ -85,9 +85,14 @@ impl Stream {
         &self.name
     }
 
-    /// The configuration.
-    pub fn settings(&self) -> &StreamConfig {
-        &self.settings
+    /// The configuration that holds now.
+    pub fn settings(&self) -> Arc<StreamConfig> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another configuration holds from now on. Whoever delivers the stream has to be told.
+    pub fn set_settings(&self, settings: StreamConfig) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// Has everything that is durable now delivered without waiting for company.
@@ -242,7 +247,7 @@ impl Journal {
         let stream = Arc::new(Stream {
             id,
             name: name.clone(),
-            settings: settings.clone(),
+            settings: RwLock::new(Arc::new(settings.clone())),
             status: Arc::default(),
             owner: self.owner_of(name),
             closed: watch::Sender::new(None),
@@ -280,7 +285,7 @@ impl Journal {
     /// queue is full.
     pub async fn committed(&self, key: &Key, progress: &Progress) {
         let Some(stream) = self.find(&key.stream) else { return };
-        if stream.settings.sink == key.sink {
+        if stream.settings().sink == key.sink {
             let _closed = stream.owner.send(stream.committed(progress)).await.is_err();
         }
     }
@@ -331,7 +336,7 @@ impl Journal {
 
     /// Which limit stands against `bytes` more of a stream, on top of `in_flight` of all streams.
     pub(crate) fn full(&self, stream: &Stream, in_flight: u64, bytes: u64) -> Option<&'static str> {
-        let own = stream.settings.bytes_max.unwrap_or(u64::MAX);
+        let own = stream.settings().bytes_max.unwrap_or(u64::MAX);
         if stream.status.disk_bytes.value().saturating_add(bytes) > own {
             return Some("stream.bytes_max");
         }

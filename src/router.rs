@@ -89,8 +89,12 @@ pub struct Task {
     pub status: Arc<StreamStatus>,
     /// The longest pause between attempts.
     pub backoff_max: Duration,
+    /// Whether this agent has delivered the stream before, up to `progress`.
+    pub goes_on: bool,
     /// When to drain and end.
     pub stop: Stop,
+    /// When to end without beginning anything more, because another task is to go on from here.
+    pub relief: Stop,
     /// How long draining may take.
     pub drain_timeout: Duration,
     /// Threads, the time of day, randomness.
@@ -98,7 +102,8 @@ pub struct Task {
 }
 
 /// Delivers a stream until it is told to stop, then drains it: for as long as `drain_timeout`
-/// allows, and not at all while nothing gets through. What was confirmed is handed to
+/// allows, and not at all while nothing gets through. Where it is relieved, calls under way have as
+/// long to end. What was confirmed is handed to
 /// [`Task::commits`] before this returns. Calls that are cut off may be delivered again later.
 pub async fn run(task: Task) {
     let asking = asking::Asking::new(&task);

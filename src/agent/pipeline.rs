@@ -1,6 +1,6 @@
 //! An agent without its doors: intake, journal, routers, offsets, and the wires between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::streams::Streams;
+use super::streams::{Change, Streams, build_sinks};
 use crate::config::Config;
 use crate::dead_letters::DeadLetters;
 use crate::intake::Intake;
@@ -52,6 +52,7 @@ pub struct Pipeline {
     journal: Arc<Journal>,
     letters: Arc<DeadLetters>,
     offsets: Arc<Offsets>,
+    changes: mpsc::Sender<Change>,
     stop_uploads: Stopper,
     uploads: JoinHandle<()>,
     /// Tells the uploads that the logs on disk are open.
@@ -101,17 +102,19 @@ impl Pipeline {
             fs: fs.clone(),
             offsets: offsets.clone(),
             progress,
-            sinks: Streams::build_sinks(&config).await?,
+            sinks: build_sinks(config.sinks.iter()).await?,
             destinations: Arc::new(destinations),
             letters: letters.clone(),
             memory: MemoryPool::new(config.upload.memory_max),
             slots: BTreeMap::new(),
             gates: Gates::default(),
+            running: HashMap::new(),
             stop,
             world,
             scanned,
         };
-        let uploads = tasks::spawn(streams.run(opened));
+        let (changes, to_follow) = mpsc::channel(1);
+        let uploads = tasks::spawn(streams.run(opened, to_follow));
 
         let intake = Intake::new(
             journal.clone(),
@@ -126,6 +129,7 @@ impl Pipeline {
             journal,
             letters,
             offsets,
+            changes,
             stop_uploads,
             uploads,
             scanned: Some(scanned_sender),
@@ -162,6 +166,31 @@ impl Pipeline {
             });
         }
         Ok(())
+    }
+
+    /// Has every stream follow another configuration, with these sinks built anew. Returns the open
+    /// streams that are delivered with other settings: they go on from where they are when the calls
+    /// that are under way have ended.
+    ///
+    /// # Errors
+    /// Where a sink cannot be built, or the agent is stopping. Nothing was changed then.
+    pub async fn reload(
+        &self,
+        config: &Config,
+        changed_sinks: &BTreeSet<String>,
+    ) -> anyhow::Result<Vec<String>> {
+        let changed = config.sinks.iter().filter(|(name, _)| changed_sinks.contains(*name));
+        let (done, streams) = oneshot::channel();
+        let change = Change {
+            config: config.clone(),
+            rebuilt: build_sinks(changed).await?,
+            intake: self.intake.clone(),
+            journal: self.journal.clone(),
+            done,
+        };
+        let stopping = "the agent is stopping";
+        self.changes.send(change).await.ok().context(stopping)?;
+        streams.await.context(stopping)
     }
 
     /// Events that destinations refuse for certain.

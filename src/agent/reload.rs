@@ -1,31 +1,33 @@
-//! What of a changed configuration can be taken over while the agent runs: the limits of the disk,
-//! what is logged, what delivery costs, and what holds for streams that are not open yet. It is all or
-//! nothing: the rest takes a restart.
+//! What of a changed configuration can be taken over while the agent runs: streams and sinks, the
+//! limits of the disk, what is logged, what delivery costs. It is all or nothing: the rest takes a
+//! restart.
 
-use standpipe_wal::StreamName;
+use std::collections::BTreeSet;
+
 use toml::{Table, Value};
 
+use crate::config::Resolved;
 use crate::config::raw::Raw;
-use crate::config::{Config, Resolved};
-use crate::journal::Journal;
 
 /// Keys that differ, as the file has them: `stream.orders.linger`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reload {
+pub(super) struct Plan {
     /// All of them.
-    pub changed: Vec<String>,
+    pub(super) changed: Vec<String>,
     /// Those that take a restart.
-    pub refused: Vec<String>,
+    pub(super) refused: Vec<String>,
+    /// The sinks that are new or have other options.
+    pub(super) sinks: BTreeSet<String>,
 }
 
 /// Compares what holds with what is asked for.
-pub(super) fn plan(before: &Raw, after: &Resolved, journal: &Journal) -> Reload {
+pub(super) fn plan(before: &Raw, after: &Resolved) -> Plan {
     let mut changed = Vec::new();
     differences("", &table(before), &table(&after.effective), &mut changed);
-    let held = held(&after.config, journal);
-    let takes_restart = |key: &&String| !is_live(key, &held);
-    let refused = changed.iter().filter(takes_restart).cloned().collect();
-    Reload { changed, refused }
+    let refused = changed.iter().filter(|key| !is_live(key)).cloned().collect();
+    let is_changed = |name: &&String| changed.iter().any(|key| is_in_sink(key, name));
+    let sinks = after.config.sinks.keys().filter(is_changed).cloned().collect();
+    Plan { changed, refused, sinks }
 }
 
 fn table(raw: &Raw) -> Table {
@@ -57,24 +59,14 @@ fn differences(path: &str, before: &Table, after: &Table, found: &mut Vec<String
     }
 }
 
-/// The stream tables that an open stream would have to follow: its own, or `default`.
-fn held(after: &Config, journal: &Journal) -> Vec<String> {
-    let open = journal.streams();
-    let other = open.iter().filter(|stream| stream.settings() != after.stream(stream.name()));
-    let own = |name: &StreamName| [name.to_string(), "default".to_owned()];
-    other.flat_map(|stream| own(stream.name())).collect()
+fn is_live(key: &str) -> bool {
+    let live = ["wal.bytes_max", "wal.free_bytes_min", "cost.price_per_gb", "log.level"];
+    live.contains(&key) || key.starts_with("stream.") || key.starts_with("sink.")
 }
 
-fn is_live(key: &str, held: &[String]) -> bool {
-    let in_table = |name: &String| {
-        key.strip_prefix("stream.")
-            .and_then(|rest| rest.strip_prefix(name.as_str()))
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
-    match key {
-        "wal.bytes_max" | "wal.free_bytes_min" | "cost.price_per_gb" | "log.level" => true,
-        _ => key.starts_with("stream.") && !held.iter().any(in_table),
-    }
+fn is_in_sink(key: &str, name: &str) -> bool {
+    let rest = key.strip_prefix("sink.").and_then(|rest| rest.strip_prefix(name));
+    rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -87,19 +79,14 @@ mod tests {
         from_text("test", &format!("data_dir = \"/tmp\"\n{text}\n{sink}")).unwrap()
     }
 
-    /// What a reload makes of two configurations, with the stream `open` opened under the first.
-    fn reload(before: &str, after: &str) -> Reload {
-        let (before, after) = (resolved(before), resolved(after));
-        let (owner, _messages) = tokio::sync::mpsc::channel(1);
-        let journal = Journal::with_owner(owner, 1 << 20, 10);
-        let open = "open".parse().unwrap();
-        journal.find_or_add(&open, before.config.stream(&open)).unwrap();
-        plan(&before.effective, &after, &journal)
+    /// What a reload makes of two configurations.
+    fn reload(before: &str, after: &str) -> Plan {
+        plan(&resolved(before).effective, &resolved(after))
     }
 
     #[test]
-    fn limits_and_streams_that_are_not_open_can_be_changed() {
-        assert_eq!(reload("", ""), Reload::default());
+    fn limits_streams_and_sinks_can_be_changed() {
+        assert_eq!(reload("", ""), Plan::default());
         let limits = reload("", "[wal]\nbytes_max = \"3GiB\"\nfree_bytes_min = \"1MiB\"");
         assert_eq!(limits.changed, ["wal.bytes_max", "wal.free_bytes_min"]);
         assert!(limits.refused.is_empty());
@@ -108,21 +95,31 @@ mod tests {
         assert!(shown.refused.is_empty());
         let added = reload("", "[stream.new]\nlinger = \"9s\"");
         assert!(added.changed.contains(&"stream.new.linger".to_owned()), "{added:?}");
-        assert!(added.refused.is_empty(), "{added:?}");
+        assert!(added.refused.is_empty() && added.sinks.is_empty(), "{added:?}");
         let removed = reload("[stream.old]\nlinger = \"9s\"", "");
         assert!(!removed.changed.is_empty() && removed.refused.is_empty());
+        let default = reload("", "[stream.default]\nlinger = \"9s\"");
+        assert_eq!(default.changed, ["stream.default.linger"]);
+        assert!(default.refused.is_empty());
+    }
+
+    #[test]
+    fn sinks_that_are_new_or_differ_are_built_and_no_others() {
+        let [a, b, moved] = [("a", "/tmp/a"), ("ab", "/tmp/b"), ("ab", "/tmp/c")]
+            .map(|(name, path)| format!("[sink.{name}]\nkind = \"file\"\npath = \"{path}\"\n"));
+        let built = |before: &str, after: &str| {
+            let plan = reload(before, after);
+            assert!(plan.refused.is_empty(), "{plan:?}");
+            plan.sinks.into_iter().collect::<Vec<_>>()
+        };
+        let both = format!("{a}{b}");
+        assert_eq!(built(&a, &both), ["ab"]);
+        assert_eq!(built(&both, &format!("{a}{moved}")), ["ab"]);
+        assert!(built(&both, &a).is_empty());
     }
 
     #[test]
     fn what_takes_a_restart_is_named_key_by_key() {
-        let stream = reload("", "[stream.open]\nlinger = \"9s\"\n[stream.new]\nlinger = \"9s\"");
-        assert!(stream.refused.contains(&"stream.open.linger".to_owned()), "{stream:?}");
-        assert!(stream.refused.iter().all(|key| key.starts_with("stream.open.")), "{stream:?}");
-        let default = reload("", "[stream.default]\nlinger = \"9s\"");
-        assert_eq!(default.refused, ["stream.default.linger"]);
-        let own = "[stream.open]\nlinger = \"5s\"";
-        let kept = reload(own, &format!("[stream.default]\nlinger = \"9s\"\n{own}"));
-        assert!(kept.refused.is_empty(), "the open stream is as before: {kept:?}");
         let rest =
             reload("", "[wal]\nowners = 3\nbytes_max = \"3GiB\"\n[upload]\nbackoff_max = \"2m\"");
         assert_eq!(rest.refused, ["upload.backoff_max", "wal.owners"]);

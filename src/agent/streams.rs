@@ -1,22 +1,25 @@
-//! Starts a router for every stream whose log was opened, and says what opening found.
+//! Starts a router for every stream whose log was opened, says what opening found, and starts it anew
+//! where other settings hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use standpipe_wal::LogId;
 use standpipe_wal::fs::Fs;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
-use crate::config::Config;
+use super::running::{Carried, Place, Running};
+use crate::config::{Config, StreamConfig};
 use crate::dead_letters::DeadLetters;
-use crate::journal::Opened;
+use crate::intake::Intake;
+use crate::journal::{Journal, Opened};
 use crate::limits::START_SCAN_MAX;
 use crate::offsets::{Key, Offsets, Progress};
 use crate::router;
 use crate::router::destinations::Destinations;
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkConfig};
 use crate::tasks::{self, Stop};
 use crate::uploader::gate::Gates;
 use crate::uploader::memory::MemoryPool;
@@ -35,29 +38,45 @@ pub(super) struct Streams {
     pub(super) letters: Arc<DeadLetters>,
     pub(super) memory: MemoryPool,
     pub(super) gates: Gates,
+    pub(super) running: HashMap<Id, Running>,
     pub(super) stop: Stop,
     pub(super) world: World,
     /// Answered, or dropped, once the logs that were on disk are open.
     pub(super) scanned: oneshot::Receiver<()>,
 }
 
-impl Streams {
-    /// Builds the sinks that are configured.
-    pub(super) async fn build_sinks(
-        config: &Config,
-    ) -> anyhow::Result<BTreeMap<String, Arc<dyn Sink>>> {
-        let mut sinks = BTreeMap::new();
-        for (name, sink) in &config.sinks {
-            let built = sink.build().await.with_context(|| format!("build the sink {name}"))?;
-            sinks.insert(name.clone(), built);
-        }
-        Ok(sinks)
-    }
+/// Another configuration, to be followed from now on.
+pub(super) struct Change {
+    pub(super) config: Config,
+    /// The sinks that are new or have other options.
+    pub(super) rebuilt: BTreeMap<String, Arc<dyn Sink>>,
+    pub(super) intake: Intake,
+    pub(super) journal: Arc<Journal>,
+    /// Told which open streams are delivered anew.
+    pub(super) done: oneshot::Sender<Vec<String>>,
+}
 
+/// Builds sinks.
+pub(super) async fn build_sinks(
+    configured: impl Iterator<Item = (&String, &Arc<dyn SinkConfig>)>,
+) -> anyhow::Result<BTreeMap<String, Arc<dyn Sink>>> {
+    let mut sinks = BTreeMap::new();
+    for (name, sink) in configured {
+        let built = sink.build().await.with_context(|| format!("build the sink {name}"))?;
+        sinks.insert(name.clone(), built);
+    }
+    Ok(sinks)
+}
+
+impl Streams {
     /// Runs until told to stop and until every router has ended. Nothing is delivered before the
     /// logs that were on disk are open: who waits for a log to take an event comes first, and a
     /// backlog has waited for longer.
-    pub(super) async fn run(mut self, mut opened: mpsc::Receiver<Opened>) {
+    pub(super) async fn run(
+        mut self,
+        mut opened: mpsc::Receiver<Opened>,
+        mut changes: mpsc::Receiver<Change>,
+    ) {
         let mut routers = JoinSet::new();
         let mut stop = self.stop.clone();
         let mut held = Some(Vec::new());
@@ -67,8 +86,12 @@ impl Streams {
             tokio::select! {
                 biased;
                 () = stop.stopped() => break,
-                // A panic of a router was reported when it happened; its stream shows no progress.
-                Some(_ended) = routers.join_next() => {}
+                Some(ended) = routers.join_next_with_id() => {
+                    // A panic of a router was reported when it happened; its stream shows no progress.
+                    let id = ended.map_or_else(|panicked| panicked.id(), |(id, ())| id);
+                    self.go_on(id, &mut routers);
+                }
+                Some(change) = changes.recv() => self.follow(change),
                 next = opened.recv() => match (next, &mut held) {
                     (Some(opened), Some(held)) => held.push(opened),
                     (Some(opened), None) => self.start(opened, &mut routers),
@@ -90,56 +113,125 @@ impl Streams {
 
     fn start(&mut self, opened: Opened, routers: &mut JoinSet<()>) {
         report(&opened);
-        let stream = &opened.stream;
-        let settings = stream.settings().clone();
-        let Some(sink) = self.sinks.get(&settings.sink) else {
-            // The configuration was checked: a stream's sink exists.
-            tracing::error!(stream = %stream.name(), sink = settings.sink, "no such sink");
-            return;
-        };
-        let key = Key { stream: stream.name().clone(), sink: settings.sink.clone() };
+        let Opened { stream, dir, log_id, oldest, durable, recovery } = opened;
+        let key = Key { stream: stream.name().clone(), sink: stream.settings().sink.clone() };
         let mut progress = self.progress.remove(&key);
         if let Some(progress) = &mut progress {
-            match adopt(progress, opened.log_id, &opened.recovery.known_ids) {
+            match adopt(progress, log_id, &recovery.known_ids) {
                 Adopted::Unchanged => stream.resume(progress),
                 // Trims once it is stored: until then only the old name leads to this log.
                 Adopted::Renamed => self.offsets.commit(&key, progress.clone()),
                 Adopted::No => {}
             }
         }
-        let destination = settings.delivery_stream.as_deref().unwrap_or(stream.name().as_str());
-        let destination: Arc<str> = destination.into();
+        self.deliver(Place { stream, dir, log_id, oldest, durable }, progress, false, routers);
+    }
+
+    fn deliver(
+        &mut self,
+        place: Place,
+        progress: Option<Progress>,
+        goes_on: bool,
+        routers: &mut JoinSet<()>,
+    ) {
+        let settings = place.stream.settings();
+        let stream = place.stream.name();
+        let Some(sink) = self.sinks.get(&settings.sink) else {
+            // The configuration was checked: a stream's sink exists.
+            tracing::error!(%stream, sink = settings.sink, "no such sink");
+            return;
+        };
+        let destination = destination(&place, &settings);
         let in_flight_max = self.config.upload.in_flight_max;
         let slots = self.slots.entry(settings.sink.clone());
         let slots = slots.or_insert_with(|| Slots::new(in_flight_max));
         let seed = self.world.entropy.u64();
         let gate = self.gates.to(&settings.sink, &destination, settings.quota, seed);
+        let carried = Arc::new(Carried::new(self.offsets.clone(), progress.clone()));
+        let (relief, relieved) = tasks::stop_pair();
         let task = router::Task {
-            stream: stream.name().clone(),
-            dir: opened.dir,
+            stream: stream.clone(),
+            dir: place.dir.clone(),
             fs: self.fs.clone(),
-            log_id: *opened.log_id.as_bytes(),
-            oldest: opened.oldest,
-            durable: opened.durable,
+            log_id: *place.log_id.as_bytes(),
+            oldest: place.oldest,
+            durable: place.durable.clone(),
             destination,
             destinations: self.destinations.clone(),
             sink: sink.clone(),
             sink_name: settings.sink.clone(),
-            settings,
+            settings: (*settings).clone(),
             progress,
             letters: self.letters.clone(),
-            commits: self.offsets.clone(),
+            commits: carried.clone(),
             memory: self.memory.clone(),
             slots: slots.clone(),
             gate,
-            status: stream.status().clone(),
+            status: place.stream.status().clone(),
             backoff_max: self.config.upload.backoff_max,
             drain_timeout: self.config.upload.drain_timeout,
+            goes_on,
             stop: self.stop.clone(),
+            relief: relieved,
             world: self.world.clone(),
         };
-        tasks::spawn_on(routers, router::run(task));
+        let id = routers.spawn(router::run(task)).id();
+        self.running.insert(id, Running { place, settings, carried, relief: Some(relief) });
     }
+
+    /// A router has ended: where it was relieved, the next one goes on with what holds now.
+    fn go_on(&mut self, id: Id, routers: &mut JoinSet<()>) {
+        let Some(running) = self.running.remove(&id) else { return };
+        if running.relief.is_some() {
+            return;
+        }
+        let progress = running.carried.last();
+        let settings = running.place.stream.settings();
+        let stream = running.place.stream.name().clone();
+        if let Some(progress) = &progress {
+            // Under the name of the sink that it goes to now: what others have confirmed is done.
+            let key = Key { stream: stream.clone(), sink: settings.sink.clone() };
+            self.offsets.commit(&key, progress.clone());
+        }
+        tracing::info!(%stream, sink = settings.sink, "delivery goes on with other settings");
+        self.deliver(running.place, progress, true, routers);
+    }
+
+    /// First the sinks: whatever refers to them finds them. What is opened meanwhile waits here to be
+    /// delivered, and is delivered with what holds then.
+    fn follow(&mut self, change: Change) {
+        let Change { config, rebuilt, intake, journal, done } = change;
+        let is_rebuilt = |sink: &str| rebuilt.contains_key(sink);
+        self.sinks.extend(rebuilt.iter().map(|(name, sink)| (name.clone(), sink.clone())));
+        intake.set_streams(config.stream_default.clone(), config.streams.clone());
+        for stream in journal.streams() {
+            stream.set_settings(config.stream(stream.name()).clone());
+        }
+        self.sinks.retain(|name, _| config.sinks.contains_key(name));
+        self.slots.retain(|name, _| config.sinks.contains_key(name));
+        self.gates.begin_anew(is_rebuilt);
+        let mut anew = Vec::new();
+        for running in self.running.values_mut() {
+            let settings = running.place.stream.settings();
+            if *settings != *running.settings || is_rebuilt(&settings.sink) {
+                anew.push(running.place.stream.name().to_string());
+                // Dropped, which says it.
+                running.relief = None;
+            } else {
+                let destination = destination(&running.place, &settings);
+                let seed = self.world.entropy.u64();
+                self.gates.to(&settings.sink, &destination, settings.quota, seed);
+            }
+        }
+        anew.sort();
+        // Whoever asked is gone.
+        let _gone = done.send(anew).is_err();
+    }
+}
+
+/// The name at the destination.
+fn destination(place: &Place, settings: &StreamConfig) -> Arc<str> {
+    settings.delivery_stream.as_deref().unwrap_or(place.stream.name().as_str()).into()
 }
 
 /// Whose progress was stored.
@@ -189,12 +281,6 @@ fn report(opened: &Opened) {
     if !recovery.strays.is_empty() {
         tracing::warn!(%stream, strays = ?recovery.strays,
             "there are files of somebody else in the log's directory; left alone");
-    }
-}
-
-impl router::Commits for Offsets {
-    fn commit(&self, key: &Key, progress: Progress) {
-        Self::commit(self, key, progress);
     }
 }
 

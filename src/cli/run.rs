@@ -11,7 +11,7 @@ use standpipe_wal::fs::real::RealFs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArgs, EXIT_CODES, output};
-use crate::agent::{Agent, Reload};
+use crate::agent::Agent;
 use crate::config::raw::Raw;
 use crate::config::{LogConfig, Resolved};
 use crate::systemd::Notifier;
@@ -19,6 +19,7 @@ use crate::systemd::activation::Inherited;
 use crate::telemetry::{self, Format};
 
 pub(super) mod local;
+mod reload;
 mod service;
 
 /// How long threads that only look (the size of a directory, a name in DNS) may hold up the end.
@@ -114,6 +115,7 @@ async fn serve(args: &Args, inherited: Inherited) -> anyhow::Result<()> {
     };
     let notifier = Notifier::from_environment();
     notifier.ready();
+    let mut requests = agents.agent.reload_requests();
     let name = {
         let mut telling = std::pin::pin!(service::tell(&notifier, agents.agent.pulse()));
         loop {
@@ -122,10 +124,14 @@ async fn serve(args: &Args, inherited: Inherited) -> anyhow::Result<()> {
                     Asked::End(name) => break name,
                     Asked::Reload => {
                         notifier.reloading();
-                        reload(args, &mut agents);
+                        reload::reload(args, &mut agents).await;
                         notifier.ready();
                     }
                 },
+                Some(asked) = requests.recv() => {
+                    // Whoever asked is gone; the log says it as well.
+                    let _gone = asked.send(reload::reload(args, &mut agents).await).is_err();
+                }
                 never = &mut telling => match never {},
             }
         }
@@ -155,47 +161,6 @@ async fn start(args: &Args, inherited: Inherited) -> anyhow::Result<Agents> {
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), addresses = ?agent.addresses(), "started");
     Ok(Agents { agent, firehose, effective })
-}
-
-/// Reads the configuration again, and says what came of it. Nothing of it is taken over where a part
-/// of it cannot be.
-fn reload(args: &Args, agents: &mut Agents) {
-    let Some(before) = &agents.effective else {
-        return tracing::warn!("not reloaded: with --local the configuration is read at the start");
-    };
-    let after = match args.config.load() {
-        Ok(loaded) => loaded.resolved,
-        Err(error) => {
-            let error = format!("{error:#}");
-            return tracing::error!(error, "not reloaded: the configuration is wrong");
-        }
-    };
-    let Reload { changed, refused } = agents.agent.reload(before, &after);
-    if refused.is_empty() {
-        tracing::info!(?changed, "reloaded the configuration");
-        if changed.iter().any(|key| key == "log.level") {
-            follow_level(args, &after.config.log.level);
-        }
-        agents.effective = Some(after.effective);
-    } else {
-        tracing::error!(
-            ?refused,
-            ?changed,
-            "not reloaded: nothing was changed, because some of it takes a restart, which refuses \
-             no connection and loses nothing"
-        );
-    }
-}
-
-/// Logs what a reloaded configuration says, unless the command line says something else. Where the
-/// level did not change, what `standpipe log-level` has set stays.
-fn follow_level(args: &Args, level: &str) {
-    if let Some(wins) = &args.log {
-        tracing::warn!(level, wins, "log.level changed, and --log or STANDPIPE_LOG wins over it");
-    } else if let Err(error) = telemetry::set_filter(level) {
-        let error = format!("{error:#}");
-        tracing::error!(error, level, "the level of the log stays");
-    }
 }
 
 /// The signals that ask a program for something. A terminal that was closed asks it to end.

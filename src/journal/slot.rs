@@ -250,7 +250,7 @@ impl Slot {
         let oldest = self.log.as_ref().map(Log::oldest).unwrap_or_default();
         let damaged = damaged.iter().map(|&(start, end)| Offset::new(start)..Offset::new(end));
         self.damaged = damaged.filter(|range| range.end > oldest).collect();
-        let retain = self.stream.settings.retain_delivered;
+        let retain = self.stream.settings().retain_delivered;
         if retain.is_zero() {
             self.trim(self.committed, now_ms);
         } else if self.retained.back().is_none_or(|(at, _)| at.elapsed() > retain / 64) {
@@ -313,7 +313,7 @@ impl Slot {
     }
 
     fn retain(&self) -> Duration {
-        self.stream.settings.retain_delivered
+        self.stream.settings().retain_delivered
     }
 
     fn has_idle_bytes(&self) -> bool {

@@ -9,7 +9,7 @@ use standpipe_wal::tail::Tail;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::aggregate::Rule;
 use super::backlog::{show_backlog, show_packed};
@@ -35,6 +35,7 @@ use crate::uploader::health::Condition;
 use crate::uploader::{Next, Overlap, Uploader};
 
 mod paused;
+mod relief;
 
 /// A stream on its way to a sink.
 pub(super) struct Stream {
@@ -50,6 +51,7 @@ pub(super) struct Stream {
     commits: Arc<dyn Commits>,
     status: Arc<StreamStatus>,
     stop: Stop,
+    relief: Stop,
     drain_timeout: Duration,
     uploader: Uploader,
     pending: Pending,
@@ -79,7 +81,11 @@ impl Stream {
         let Task { stream, dir, fs, log_id, oldest, durable, settings, destination, .. } = task;
         let Task { sink, sink_name, progress, commits, memory, status, stop, world, .. } = task;
         let limits = call_limits(sink.as_ref(), settings.ordered);
-        let (window, committed) = restore(&stream, log_id, oldest, progress);
+        let (mut window, committed) = restore(&stream, log_id, oldest, progress);
+        if task.goes_on {
+            // Whoever delivered before has counted them.
+            drop(window.take_uncounted());
+        }
         let condition = Condition::new(stream.clone(), sink_name.clone(), Arc::clone(&status));
         let uploader = Uploader::new(
             Overlap::new(settings.in_flight_max, settings.ordered),
@@ -126,6 +132,7 @@ impl Stream {
             commits,
             status,
             stop,
+            relief: task.relief,
             drain_timeout: task.drain_timeout,
             uploader,
             pending,
@@ -143,6 +150,7 @@ impl Stream {
         if self.settings.paused {
             return self.stay_paused().await;
         }
+        self.note_unpaused();
         let mut drained_by = None;
         loop {
             let now = Instant::now();
@@ -155,6 +163,9 @@ impl Stream {
                 if now >= deadline || self.uploader.is_out() || self.is_drained() {
                     break;
                 }
+            }
+            if self.relief.is_stopped() {
+                return self.hand_over().await;
             }
             let draining = drained_by.is_some();
             match self.uploader.next(now, self.is_ready(now, draining)) {
@@ -226,6 +237,7 @@ impl Stream {
                 self.durable_lives = changed.is_ok();
             }
             () = self.stop.stopped(), if drained_by.is_none() => {}
+            () = self.relief.stopped() => {}
             () = sleep, if wake.is_some() => {}
         }
     }
@@ -383,15 +395,5 @@ impl Stream {
             self.commits.commit(&self.key, progress.clone());
             self.committed = progress;
         }
-    }
-
-    fn end(mut self) {
-        let cut_off = self.uploader.in_flight();
-        self.calls.abort_all();
-        self.commit();
-        info!(
-            stream = %self.key.stream, sink = self.key.sink,
-            offset = %self.uploader.window().committed(), cut_off, "delivery has ended"
-        );
     }
 }

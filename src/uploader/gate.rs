@@ -20,6 +20,15 @@ impl Gates {
         gate.pace().lower_quota(quota);
         gate.clone()
     }
+
+    /// Takes back every quota, to be given anew by [`Gates::to`], and forgets the gates of these
+    /// sinks, which lead somewhere else now.
+    pub fn begin_anew(&mut self, changed: impl Fn(&str) -> bool) {
+        self.0.retain(|(sink, _), gate| !changed(sink) && Arc::strong_count(&gate.pace) > 1);
+        for gate in self.0.values() {
+            gate.pace().lift_quota();
+        }
+    }
 }
 
 /// The way to one delivery stream. Cheap to clone.

@@ -104,6 +104,11 @@ impl Pace {
         }
     }
 
+    /// No quota holds until one is given.
+    pub(crate) fn lift_quota(&mut self) {
+        self.quota = of_quota(Rates::default());
+    }
+
     /// Somebody else who sends to this delivery stream was given this quota: the least one holds.
     pub(crate) fn lower_quota(&mut self, quota: Rates) {
         self.quota = self.quota.with(of_quota(quota), f64::min);

@@ -93,3 +93,39 @@ async fn a_paused_stream_sends_nothing_and_says_so() {
     assert_eq!(status.calls.value(), 0);
     assert_eq!(writer.durable(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_relieved_waits_for_the_answers_and_nothing_is_sent_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Duration::from_millis(300);
+    let fake = FakeFirehose::start_then([], Reply::Accept, slow).await;
+    let mut writer = Writer::open(dir.path());
+    let events = numbered(1200);
+    writer.append(&events);
+    let sink = firehose(&fake.url).await;
+    let first = writer.deliver(sink.clone(), settings(Aggregate::None));
+    fake.arrived(1).await;
+    let progress = first.relieve().await.last();
+    assert!(progress.committed >= 500, "the call under way was answered: {progress:?}");
+    let next = writer.deliver_from(sink, settings(Aggregate::None), Some(progress), pool());
+    next.commits.committed(1200).await;
+    let delivered = lines(&fake.concatenated());
+    assert!(delivered.keys().eq(&events));
+    assert!(delivered.values().all(|times| *times == 1), "confirmed events were sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_relieved_where_nothing_gets_through_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = FakeFirehose::start_then(
+        [],
+        Reply::Error(400, "ResourceNotFoundException"),
+        Duration::ZERO,
+    )
+    .await;
+    let mut writer = Writer::open(dir.path());
+    writer.append(numbered(10));
+    let delivery = writer.deliver(firehose(&fake.url).await, settings(Aggregate::None));
+    delivery.state("missing").await;
+    assert_eq!(delivery.relieve().await.last().committed, 0, "the next one sends them");
+}

@@ -44,6 +44,7 @@ pub(crate) struct Delivery {
     pub(crate) status: Arc<StreamStatus>,
     pub(crate) commits: Arc<Recorded>,
     stopper: Stopper,
+    reliever: Stopper,
     router: JoinHandle<()>,
 }
 
@@ -163,6 +164,7 @@ impl Writer {
         let status = Arc::new(StreamStatus::default());
         let commits = Arc::new(Recorded::default());
         let (stopper, stop) = stop_pair();
+        let (reliever, relief) = stop_pair();
         let task = Task {
             stream: name(),
             dir: self.log.dir().to_owned(),
@@ -183,11 +185,13 @@ impl Writer {
             gate,
             status: Arc::clone(&status),
             backoff_max: Duration::from_millis(200),
+            goes_on: false,
             stop,
+            relief,
             drain_timeout: Duration::from_secs(30),
             world: World::real(),
         };
-        Delivery { status, commits, stopper, router: spawn(router::run(task)) }
+        Delivery { status, commits, stopper, reliever, router: spawn(router::run(task)) }
     }
 }
 
@@ -195,6 +199,13 @@ impl Delivery {
     /// Tells the router to drain, and waits until it has ended.
     pub(crate) async fn stop(self) -> Arc<Recorded> {
         self.stopper.stop();
+        self.router.await.unwrap();
+        self.commits
+    }
+
+    /// Tells the router that another one is to go on, and waits until it has ended.
+    pub(crate) async fn relieve(self) -> Arc<Recorded> {
+        self.reliever.stop();
         self.router.await.unwrap();
         self.commits
     }
