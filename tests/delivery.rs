@@ -15,6 +15,8 @@ mod stream;
 
 #[path = "delivery/auto.rs"]
 mod auto;
+#[path = "delivery/clock.rs"]
+mod clock;
 #[path = "delivery/doctor.rs"]
 mod doctor;
 #[path = "delivery/failures.rs"]

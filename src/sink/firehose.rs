@@ -6,6 +6,7 @@
 mod body;
 mod classify;
 mod client;
+mod clock;
 mod connection;
 mod describe;
 mod examine;

@@ -1,11 +1,13 @@
 //! What an error of the SDK means: by type, code and status, never by its sentence.
 
 use std::error::Error;
+use std::time::SystemTime;
 
 use aws_sdk_firehose::config::http::HttpResponse;
 use aws_sdk_firehose::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
 
+use super::clock;
 use crate::sink::{Failure, Fate, Trouble};
 
 /// What became of one record.
@@ -175,10 +177,12 @@ where
     if let Some(service) = error.as_service_error()
         && let Some(code) = service.code()
     {
-        return match service.message() {
-            Some(message) => format!("{code}: {message}"),
-            None => code.to_owned(),
-        };
+        let words = service.message().unwrap_or_default();
+        let separator = if words.is_empty() { "" } else { ": " };
+        let hint = error.raw_response().and_then(|answer| {
+            clock::hint(code, words, answer, SystemTime::now()).map(|hint| format!(" ({hint})"))
+        });
+        return format!("{code}{separator}{words}{}", hint.unwrap_or_default());
     }
     let text = causes(chain(error));
     match error.raw_response() {

@@ -1,20 +1,17 @@
 //! What `standpipe doctor` asks of the way to Firehose: who asks, where, and whether the clocks agree.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_firehose::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_firehose::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_firehose::error::BoxError;
-use aws_sdk_firehose::primitives::{DateTime, DateTimeFormat};
 
+use super::clock::{SKEW_MAX, Skew};
 use super::options::{Credentials, Options};
 use super::{client, describe};
 use crate::finding::Finding;
-
-/// Requests are refused where the clocks differ by more (the signature has expired).
-const SKEW_MAX: Duration = Duration::from_mins(5);
 
 /// A clock that is kept by anything differs by less.
 const SKEW_EXPECTED_MAX: Duration = Duration::from_secs(30);
@@ -89,21 +86,16 @@ async fn credentials(options: &Options) -> Finding {
 
 /// Compares the service's date, which counts whole seconds, with ours.
 fn clock(date: &str, here: SystemTime) -> Finding {
-    let there = DateTime::from_str(date, DateTimeFormat::HttpDate).ok();
-    let there = there.and_then(|there| u64::try_from(there.secs()).ok());
-    let Some(there) = there else {
+    let Some(skew) = Skew::of(date, here) else {
         let says = format!("the service's date {date:?} cannot be read");
         return Finding::warning("clock", says, "compare the host's clock by hand");
     };
-    let here = here.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let skew = Duration::from_secs(here.abs_diff(there));
-    let way = if here > there { "ahead of" } else { "behind" };
-    let says = format!("{} s {way} the service's", skew.as_secs());
+    let says = skew.to_string();
     let advice = "let chrony, systemd-timesyncd or the hypervisor keep the host's clock";
-    if skew >= SKEW_MAX {
+    if skew.by >= SKEW_MAX {
         return Finding::failure("clock", says + ": signatures are refused", advice);
     }
-    if skew > SKEW_EXPECTED_MAX {
+    if skew.by > SKEW_EXPECTED_MAX {
         return Finding::warning("clock", says, advice);
     }
     Finding::ok("clock", "agrees with the service's")

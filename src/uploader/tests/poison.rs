@@ -127,3 +127,30 @@ fn a_letter_that_cannot_be_stored_keeps_its_event() {
     assert_eq!(world.buried, BTreeSet::from([3]));
     assert_eq!(world.uploader.window().committed().get(), world.events);
 }
+
+/// Refuses so many calls in a row, whatever they hold, then takes one; never the first event, as bad
+/// luck has it.
+fn in_spells(refusals: u32) -> impl FnMut(&[Span]) -> Answer {
+    let mut refused = 0;
+    move |spans| {
+        if refused >= refusals && spans.iter().all(|span| span.start.get() != 0) {
+            refused = 0;
+            return delivered(spans);
+        }
+        refused += 1;
+        failed(Trouble::Refused)
+    }
+}
+
+/// A success before and one behind prove nothing about an event that was refused together with many
+/// others.
+#[test]
+fn many_refusals_between_two_successes_are_no_evidence_against_one_event() {
+    let mut world = World::new(400, 4, false);
+    world.play(4000, in_spells(REFUSALS_BETWEEN_MAX + 1));
+    assert!(world.confirmed.len() > 100, "{} confirmed", world.confirmed.len());
+    assert_eq!(world.buried, BTreeSet::new());
+    // With few enough beside it, it is known to be at fault.
+    more(&mut world, 100, in_spells(2));
+    assert!(world.buried.contains(&0));
+}
