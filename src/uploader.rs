@@ -123,6 +123,8 @@ struct Flight {
     spans: Vec<Span>,
     why: Why,
     refusal: Option<Refusal>,
+    /// When it was sent, once it is.
+    sent: Option<Instant>,
     generation: u64,
 }
 
@@ -194,6 +196,7 @@ impl Uploader {
         let failures = flight.batch.failures;
         flight.batch = Batch { failures, ..Batch::of(&spans, oldest_ms) };
         flight.spans = spans;
+        flight.sent = Some(now);
         self.status.calls.add(1);
         self.status.records_sent.add(flight.spans.len() as u64);
         self.flights.insert(id, flight);

@@ -29,6 +29,8 @@ mod form;
 mod isolation;
 #[path = "delivery/limits.rs"]
 mod limits;
+#[path = "delivery/link.rs"]
+mod link;
 #[path = "delivery/memory.rs"]
 mod memory;
 #[path = "delivery/patience.rs"]

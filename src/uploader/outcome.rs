@@ -1,5 +1,7 @@
 //! What an answer means for a stream: what is confirmed, what goes again and when, what is refused.
 
+use std::time::Duration;
+
 use standpipe_wal::offset;
 use tokio::time::Instant;
 
@@ -8,7 +10,9 @@ use super::outage::{Cause, Outage};
 use super::pace::Load;
 use super::poison::Refusal;
 use super::{Flight, Uploader, Waiting, Why, payload_bytes};
-use crate::limits::{BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, REFUSALS_BEFORE_SLOW, billed_bytes};
+use crate::limits::{
+    BACKOFF_BASE, CLEAN_CALLS_BEFORE_OK, REFUSALS_BEFORE_SLOW, attempt_timeout, billed_bytes,
+};
 use crate::router::aggregate::Span;
 use crate::router::batch::Batch;
 use crate::sink::{Failure, Trouble};
@@ -65,6 +69,7 @@ impl Uploader {
         }
         if !delivered.is_empty() {
             self.delivered(id, &delivered, now);
+            self.carried(flight, now);
         }
         if let Some((trouble, reason)) = again_because {
             self.count_again(&again);
@@ -138,15 +143,30 @@ impl Uploader {
         self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(bytes);
         self.condition.confirmed();
         self.count_unconfirmed();
-        self.size.succeeded();
         self.failures = 0;
         self.refusals = 0;
         if self.outage.take().is_some() {
             self.overlap.begin_anew();
             self.waiting.iter_mut().for_each(|waiting| waiting.due = now);
         }
-        self.overlap.taken();
         self.witness(id, now);
+    }
+
+    /// A call was carried. Where it was answered within half of the time in which it is given up, one of
+    /// twice the size would have been as well, and so would twice as many at once; where it took longer
+    /// they might be carried half way, given up, and carried once more, for ever. After a time-out a call
+    /// is judged as if it had been as large as calls may be: a small one is always quick.
+    fn carried(&mut self, flight: &Flight, now: Instant) {
+        let bytes = flight.batch.bytes_max;
+        let judged = if self.size.is_reduced() { self.size.limit().max(bytes) } else { bytes };
+        let times = u32::try_from(judged / bytes.max(1)).unwrap_or(u32::MAX);
+        let took = flight.sent.map_or(Duration::ZERO, |sent| now.saturating_duration_since(sent));
+        let quick = took.saturating_mul(times).saturating_mul(2) <= attempt_timeout(judged);
+        let larger = self.size.succeeded(bytes, quick);
+        // One or the other: both at once would be four times as much.
+        if quick && !larger {
+            self.overlap.taken();
+        }
     }
 
     fn count_again(&mut self, again: &[(Span, Trouble)]) {

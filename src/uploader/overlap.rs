@@ -2,7 +2,8 @@
 //!
 //! One, until a call was taken, and then one more for each that is: the slow start of RFC 5681
 //! (section 3.1). Calls to a destination that hangs hold their memory and their connections until
-//! they time out, and whoever begins with all of them takes both away from other streams.
+//! they time out, and whoever begins with all of them takes both away from other streams. Where a call
+//! takes long to be carried, more of them at once only take longer each.
 
 /// How a stream's calls may overlap.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ impl Overlap {
         self.in_flight_max
     }
 
-    /// A call, or a part of it, was taken.
+    /// A call, or a part of it, was taken, with time left for more beside it.
     pub(super) fn taken(&mut self) {
         self.shown = (self.shown + 1).min(self.in_flight_max);
     }

@@ -26,9 +26,18 @@ impl CallSize {
         self.ceiling.min(self.patience)
     }
 
-    /// A call was answered with success.
-    pub(crate) fn succeeded(&mut self) {
-        self.patience = self.patience.saturating_mul(2).min(self.max);
+    /// Whether calls were not answered in time lately.
+    pub(crate) fn is_reduced(&self) -> bool {
+        self.patience < self.max
+    }
+
+    /// A call of so many bytes was answered with success, and so `quick` that one of twice the size
+    /// would have been as well. Returns whether calls may be larger for it.
+    pub(crate) fn succeeded(&mut self, bytes: usize, quick: bool) -> bool {
+        let before = self.limit();
+        if quick {
+            self.patience = self.patience.max(bytes.saturating_mul(2)).min(self.max);
+        }
         if self.ceiling < self.max {
             self.successes += 1;
             if self.successes >= CALLS_BEFORE_SIZE_PROBE {
@@ -36,6 +45,7 @@ impl CallSize {
                 self.ceiling = self.ceiling.saturating_mul(2).min(self.max);
             }
         }
+        self.limit() > before
     }
 
     /// A call of so many bytes was not answered in time.
@@ -74,8 +84,12 @@ mod tests {
             size.timed_out(size.limit());
         }
         assert_eq!(size.limit(), CALL_BYTES_FLOOR);
+        size.succeeded(CALL_BYTES_FLOOR, false);
+        assert_eq!(size.limit(), CALL_BYTES_FLOOR, "it took too long for a larger one");
+        size.succeeded(1000, true);
+        assert_eq!(size.limit(), CALL_BYTES_FLOOR, "a small one shows nothing about large ones");
         for _ in 0..20 {
-            size.succeeded();
+            size.succeeded(size.limit(), true);
         }
         assert_eq!(size.limit(), MAX);
     }
@@ -88,10 +102,10 @@ mod tests {
         assert!(size.too_large(3_000_000), "another one of the same time");
         assert_eq!(size.limit(), 1_500_000);
         for _ in 1..CALLS_BEFORE_SIZE_PROBE {
-            size.succeeded();
+            size.succeeded(1_500_000, true);
         }
         assert_eq!(size.limit(), 1_500_000);
-        size.succeeded();
+        size.succeeded(1_500_000, true);
         assert_eq!(size.limit(), 3_000_000);
         assert!(!size.too_large(CALL_BYTES_FLOOR), "nothing smaller is left to try");
     }

@@ -133,7 +133,8 @@ impl Uploader {
         let id = self.next_id;
         self.next_id += 1;
         let generation = self.generation;
-        self.flights.insert(id, Flight { batch, spans: Vec::new(), why, refusal, generation });
+        self.flights
+            .insert(id, Flight { batch, spans: Vec::new(), why, refusal, sent: None, generation });
         id
     }
 
