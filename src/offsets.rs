@@ -84,8 +84,8 @@ pub struct Unconfirmed {
 pub enum Reason {
     /// Proven to have been durable, and not readable any more.
     Lost,
-    /// Dropped by the policy `drop_oldest`.
-    Dropped,
+    /// Nothing: no version has ever written it, and its place has to be kept.
+    Reserved,
     /// Stored in a synced dead letter.
     DeadLetter,
     /// No longer in the log when the reader came to it.
@@ -99,7 +99,7 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Lost => "lost",
-            Self::Dropped => "dropped",
+            Self::Reserved => "reserved",
             Self::DeadLetter => "dead_letter",
             Self::Trimmed => "trimmed",
             Self::Unproven => "unproven",

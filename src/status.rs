@@ -199,7 +199,7 @@ pub struct StreamStatus {
     pub retried: CountsByReason,
     /// Events that may have been delivered twice: their outcome could not be known.
     pub possible_duplicates: Count,
-    /// Events that passed without confirmation, by reason (`lost`, `dropped`, `dead_letter` …).
+    /// Events that passed without confirmation, by reason (`lost`, `dead_letter`, `trimmed` …).
     pub unconfirmed: CountsByReason,
     /// Events whose payload contains the delimiter that ends events.
     pub embedded_delimiter: Count,

@@ -31,6 +31,8 @@ mod isolation;
 mod limits;
 #[path = "delivery/link.rs"]
 mod link;
+#[path = "delivery/many.rs"]
+mod many;
 #[path = "delivery/memory.rs"]
 mod memory;
 #[path = "delivery/patience.rs"]

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn reasons_keep_their_numbers() {
         for (number, reason) in
-            [Reason::Lost, Reason::Dropped, Reason::DeadLetter, Reason::Trimmed, Reason::Unproven]
+            [Reason::Lost, Reason::Reserved, Reason::DeadLetter, Reason::Trimmed, Reason::Unproven]
                 .iter()
                 .enumerate()
         {

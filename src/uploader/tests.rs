@@ -10,6 +10,7 @@ use crate::limits::{REFUSALS_BEFORE_SLOW, billed_bytes};
 use crate::router::aggregate::Packed;
 use crate::sink::{Failure, Fate};
 
+mod patience;
 mod patterns;
 mod poison;
 

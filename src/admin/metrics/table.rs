@@ -16,7 +16,6 @@ const fn metric(name: &'static str, values: Values, help: &'static str) -> Metri
 /// The reasons that an operator has to know of the first time.
 const UNCONFIRMED: &[&str] = &[
     Reason::Lost.word(),
-    Reason::Dropped.word(),
     Reason::DeadLetter.word(),
     Reason::Trimmed.word(),
     Reason::Unproven.word(),
@@ -224,7 +223,7 @@ pub const METRICS: &[Metric] = &[
         "standpipe_unconfirmed_events_total",
         StreamCounterByReason(UNCONFIRMED, |s| &s.unconfirmed),
         "Events that were passed without a confirmation, those of earlier runs included: lost and \
-         unproven ones to damage, dead letters, dropped ones, trimmed ones.",
+         unproven ones to damage, dead letters, trimmed ones.",
     ),
     metric(
         "standpipe_embedded_delimiter_total",
