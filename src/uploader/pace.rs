@@ -6,6 +6,10 @@
 //! grows faster and faster the longer nothing is throttled, until the limit is forgotten. A quota
 //! that other hosts share, or that somebody changes, is followed in the same way. Pure: time is
 //! passed in, and the same calls at the same times give the same answers.
+//!
+//! Throttling is taken for a matter of the rate. A service that throttles one call in ten whatever the
+//! rate is slowed down for in vain, to the least rates (`PACE_RATES_MIN`); one in a hundred costs less
+//! than a tenth of the rate.
 
 use std::time::Duration;
 
