@@ -16,9 +16,10 @@ use crate::admin;
 use crate::admin::reload::{Reloaded, Request, Requests};
 use crate::config::raw::Raw;
 use crate::config::{Config, Resolved};
+use crate::dead_letters::DeadLetters;
 use crate::journal::Journal;
 use crate::limits::service::{OPEN_FILES_PER_CONNECTION, STOP_MARGIN};
-use crate::limits::{FREE_SPACE_LOOK_INTERVAL, STOP_GRACE};
+use crate::limits::{DEAD_LETTERS_LOOK_INTERVAL, FREE_SPACE_LOOK_INTERVAL, STOP_GRACE};
 use crate::offsets::sled_store::SledStore;
 use crate::source::{Bound, Context};
 use crate::status::AgentStatus;
@@ -93,6 +94,9 @@ impl Agent {
         let mut service = JoinSet::new();
         let free_space = watch_free_space(journal.clone(), config.data_dir.clone());
         tasks::spawn_on(&mut service, until(service_stop.clone(), free_space));
+        status.dead_letter_bytes_max.set(config.upload.dead_letter_bytes_max);
+        let dead_letters = watch_dead_letters(journal.clone(), pipeline.letters().clone());
+        tasks::spawn_on(&mut service, until(service_stop.clone(), dead_letters));
         let bind = || admin::bind(&config.admin.unix, &mut inherited);
         let admin = pipeline::patiently(bind).await?;
         let price = config.cost.price_per_gb;
@@ -267,6 +271,22 @@ async fn watch_free_space(journal: Arc<Journal>, data_dir: PathBuf) {
             // Gives up the pool where space is short, which takes a while on some file systems.
             let told = tokio::task::spawn_blocking(move || journal.report_free(free));
             let _ended = told.await.is_ok();
+        }
+    }
+}
+
+/// Looks at what the dead letters take, those of earlier runs included, and notes it with their
+/// streams. Where they cannot be looked at, what was seen last stays.
+async fn watch_dead_letters(journal: Arc<Journal>, letters: Arc<DeadLetters>) {
+    let mut interval = tokio::time::interval(DEAD_LETTERS_LOOK_INTERVAL);
+    loop {
+        interval.tick().await;
+        let letters = letters.clone();
+        let looked = tokio::task::spawn_blocking(move || letters.sizes()).await;
+        let Ok(Ok(sizes)) = looked else { continue };
+        for stream in journal.streams() {
+            let bytes = sizes.get(stream.name()).copied().unwrap_or_default();
+            stream.status().dead_letter_bytes.set(bytes);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! disk, and what a crash cut off stays a torn end that reading steps over: its event is still in
 //! the log. A letter is buried once its bytes, its file's name and its directory's name are synced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,10 +117,7 @@ impl DeadLetters {
             }
         }
         let numbers = numbers(&*self.fs, &dir)?;
-        let mut total = 0;
-        for number in &numbers {
-            total += self.fs.open(&path(&dir, *number), Access::Read)?.size()?;
-        }
+        let total = self.size(&dir)?;
         let number = numbers.last().map_or(1, |last| last + 1);
         let file = self.fs.create(&path(&dir, number))?;
         self.fs.sync_dir(&dir)?;
@@ -138,6 +135,32 @@ impl DeadLetters {
         };
         let dirs = entries.iter().filter(|entry| entry.is_dir);
         Ok(dirs.filter_map(|entry| entry.name.parse().ok()).collect())
+    }
+
+    /// What the files of each stream take, where there are any. Blocks.
+    ///
+    /// # Errors
+    /// Where a directory or a file cannot be read.
+    pub fn sizes(&self) -> io::Result<BTreeMap<StreamName, u64>> {
+        let mut sizes = BTreeMap::new();
+        for stream in self.streams()? {
+            let bytes = self.size(&self.dir.join(stream.as_str()))?;
+            sizes.insert(stream, bytes);
+        }
+        Ok(sizes)
+    }
+
+    /// What the files in a stream's directory take.
+    fn size(&self, dir: &Path) -> io::Result<u64> {
+        let mut total = 0;
+        for number in numbers(&*self.fs, dir)? {
+            total += match self.fs.open(&path(dir, number), Access::Read) {
+                // Dropped or replayed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                file => file?.size()?,
+            };
+        }
+        Ok(total)
     }
 
     /// Hands every letter of a stream in the files up to this number to `take`, oldest first. Bytes

@@ -341,6 +341,9 @@ pub const RATE_INTERVALS: usize = 10;
 /// Streams that were opened and whose reader is not started yet.
 pub const OPENED_QUEUE_MAX: usize = 64;
 
+/// How often the size of the dead letters is looked at.
+pub const DEAD_LETTERS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How often the free space of the file system is looked at.
 pub const FREE_SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 

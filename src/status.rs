@@ -158,6 +158,8 @@ pub struct StreamStatus {
     pub accepted_bytes: Count,
     /// Events that became durable since the agent started.
     pub accepted_events: Count,
+    /// Of them, those that a client who waits for it was told of.
+    pub acknowledged_events: Count,
     /// Events refused, by [`crate::intake::Refusal::code`].
     pub refused: CountsByReason,
     /// How long making a round durable took: one write and one sync of one file.
@@ -201,6 +203,8 @@ pub struct StreamStatus {
     pub possible_duplicates: Count,
     /// Events that passed without confirmation, by reason (`lost`, `dead_letter`, `trimmed` …).
     pub unconfirmed: CountsByReason,
+    /// What the dead letters take on disk.
+    pub dead_letter_bytes: Count,
     /// Events whose payload contains the delimiter that ends events.
     pub embedded_delimiter: Count,
     /// Events without the name that `identity` asks for, by reason (`not_object`, `raw`,
@@ -234,6 +238,8 @@ pub struct AgentStatus {
     pub connections: Count,
     /// Connections accepted since the start.
     pub accepted_connections: Count,
+    /// What the dead letters of one stream may take: `upload.dead_letter_bytes_max`.
+    pub dead_letter_bytes_max: Count,
     /// Lines refused before a stream was known, by [`crate::intake::Refusal::code`] and the like.
     pub refused: CountsByReason,
     /// The committed offsets' store: `ok`, `failing`, `restarted`.

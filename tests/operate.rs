@@ -177,12 +177,19 @@ fn the_level_of_the_log_changes_while_the_agent_runs() {
 fn metrics_are_served_on_the_admin_socket() {
     let agent = Agent::start(FILES);
     agent.send("orders", 7);
-    let mut socket = UnixStream::connect(agent.dir.path().join("data/admin.sock")).unwrap();
-    socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut forgetful = UnixStream::connect(agent.dir.path().join("in.sock")).unwrap();
+    forgetful.write_all(b"orders nobody waits for an answer\n").unwrap();
     let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
+    while !answer.contains("standpipe_ingested_events_total{stream=\"orders\"} 8\n") {
+        answer.clear();
+        let mut socket = UnixStream::connect(agent.dir.path().join("data/admin.sock")).unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        socket.read_to_string(&mut answer).unwrap();
+    }
     for line in [
-        "standpipe_ingested_events_total{stream=\"orders\"} 7\n",
+        "standpipe_acknowledged_events_total{stream=\"orders\"} 7\n",
+        "standpipe_dead_letter_bytes{stream=\"orders\"} 0\n",
+        "standpipe_dead_letter_limit_bytes 67108864\n",
         "# TYPE standpipe_backlog_events gauge\n",
         "standpipe_ready 1\n",
     ] {

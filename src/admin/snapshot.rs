@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub connections: u64,
     /// Connections accepted since the start.
     pub accepted_connections: u64,
+    /// What the dead letters of one stream may take on disk.
+    pub dead_letter_bytes_max: u64,
     /// Lines refused before a stream was known, by reason.
     pub refused: BTreeMap<String, u64>,
     /// The store of committed offsets.
@@ -89,6 +91,8 @@ pub struct StreamSnapshot {
     pub accepted_events: u64,
     /// Their payload bytes.
     pub accepted_bytes: u64,
+    /// Of them, those that a client who waits for it was told of.
+    pub acknowledged_events: u64,
     /// Events refused, by reason.
     pub refused: BTreeMap<String, u64>,
     /// Events confirmed by the destination.
@@ -109,6 +113,8 @@ pub struct StreamSnapshot {
     pub possible_duplicates: u64,
     /// Events passed without a confirmation, by reason.
     pub unconfirmed: BTreeMap<String, u64>,
+    /// What the dead letters take on disk.
+    pub dead_letter_bytes: u64,
     /// Events that contain the delimiter.
     pub embedded_delimiter: u64,
     /// Events without the name that `identity` asks for, by reason.
@@ -177,6 +183,7 @@ pub(super) fn take(seen: Seen<'_>, now: SystemTime) -> Snapshot {
         syncs: sum(|status| status.syncs.durations()),
         call_durations: sum(|status| status.call_durations.durations()),
         connections: agent.connections.value(),
+        dead_letter_bytes_max: agent.dead_letter_bytes_max.value(),
         accepted_connections: agent.accepted_connections.value(),
         refused: counts(&agent.refused),
         offsets: agent.offsets.state(),
@@ -215,6 +222,7 @@ pub(crate) fn of_stream(
         last_error: status.last_error.last(),
         accepted_events: status.accepted_events.value(),
         accepted_bytes: status.accepted_bytes.value(),
+        acknowledged_events: status.acknowledged_events.value(),
         refused: counts(&status.refused),
         delivered_events: status.delivered_events.value(),
         delivered_bytes: status.delivered_bytes.value(),
@@ -225,6 +233,7 @@ pub(crate) fn of_stream(
         retried: counts(&status.retried),
         possible_duplicates: status.possible_duplicates.value(),
         unconfirmed: counts(&status.unconfirmed),
+        dead_letter_bytes: status.dead_letter_bytes.value(),
         embedded_delimiter: status.embedded_delimiter.value(),
         unnamed: counts(&status.unnamed),
     }

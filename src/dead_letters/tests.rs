@@ -89,6 +89,20 @@ fn a_torn_end_and_a_flipped_bit_cost_the_letters_that_they_hit() {
 }
 
 #[test]
+fn sizes_are_those_of_the_files_of_all_runs_and_follow_what_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(open(dir.path()).sizes().unwrap().is_empty());
+    open(dir.path()).bury(&stream(), &letter(1), 1).unwrap();
+    let letters = open(dir.path());
+    letters.bury(&stream(), &letter(2), 2).unwrap();
+    let bytes = [letter(1).encode(1).len(), letter(2).encode(2).len()].iter().sum::<usize>();
+    assert_eq!(letters.sizes().unwrap(), [(stream(), bytes as u64)].into());
+    let up_to = letters.close(&stream()).unwrap();
+    letters.remove(&stream(), up_to).unwrap();
+    assert_eq!(letters.sizes().unwrap(), [(stream(), 0)].into());
+}
+
+#[test]
 fn what_is_removed_is_what_was_there_when_it_was_closed() {
     let dir = tempfile::tempdir().unwrap();
     let letters = open(dir.path());

@@ -194,6 +194,10 @@ impl Slot {
         for Unanswered { range, answer, room, .. } in self.unanswered.drain(..answered) {
             drop(room);
             if let Some(answer) = answer {
+                // First the number: whoever was answered finds itself counted.
+                let told =
+                    if answer.is_closed() { 0 } else { standpipe_wal::offset::count(&range) };
+                status.acknowledged_events.add(told);
                 // The client is gone; its events are durable all the same.
                 let _gone = answer.send(Ok(range)).is_err();
             }

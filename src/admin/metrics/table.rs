@@ -104,12 +104,17 @@ pub const METRICS: &[Metric] = &[
     metric(
         "standpipe_ingested_events_total",
         StreamCounter(|s| s.accepted_events.into()),
-        "Events that became durable, each acknowledged to clients that ask for it.",
+        "Events that became durable.",
     ),
     metric(
         "standpipe_ingested_bytes_total",
         StreamCounter(|s| s.accepted_bytes.into()),
         "Their payload.",
+    ),
+    metric(
+        "standpipe_acknowledged_events_total",
+        StreamCounter(|s| s.acknowledged_events.into()),
+        "Of the ingested events, those that a client who waits for it was told of.",
     ),
     metric(
         "standpipe_refused_events_total",
@@ -224,6 +229,16 @@ pub const METRICS: &[Metric] = &[
         StreamCounterByReason(UNCONFIRMED, |s| &s.unconfirmed),
         "Events that were passed without a confirmation, those of earlier runs included: lost and \
          unproven ones to damage, dead letters, trimmed ones.",
+    ),
+    metric(
+        "standpipe_dead_letter_bytes",
+        StreamGauge(|s| s.dead_letter_bytes.into()),
+        "What the stream's dead letters take on disk, as it was a few seconds ago.",
+    ),
+    metric(
+        "standpipe_dead_letter_limit_bytes",
+        Gauge(|s| s.dead_letter_bytes_max.into()),
+        "What the dead letters of one stream may take: upload.dead_letter_bytes_max.",
     ),
     metric(
         "standpipe_embedded_delimiter_total",
