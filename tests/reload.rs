@@ -68,9 +68,8 @@ impl Agent {
             if found == wanted {
                 return;
             }
-            let unwanted: Vec<_> =
-                found.iter().filter(|&(event, n)| wanted.get(event) != Some(n)).collect();
-            assert!(unwanted.is_empty(), "in {to} there is {unwanted:?}");
+            let unwanted = found.iter().find(|&(event, n)| wanted.get(event) != Some(n));
+            assert!(unwanted.is_none(), "in {to} there is {unwanted:?}");
             let (found, wanted) = (found.len(), wanted.len());
             assert!(began.elapsed() < STUCK, "{found} of {wanted} events in {to}");
             thread::yield_now();
