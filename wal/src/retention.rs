@@ -65,6 +65,13 @@ mod tests {
         let damaged = [Offset::new(12)..Offset::new(13), Offset::new(20)..Offset::new(20)];
         let found = exits(&ranges(&[0, 10, 20, 30, 40]), Offset::new(40), &damaged);
         assert_eq!(found, [Exit::Release, Exit::Quarantine, Exit::Release]);
+        let whole = [Offset::new(10)..Offset::new(20)];
+        let found = exits(&ranges(&[0, 10, 20, 30, 40]), Offset::new(40), &whole);
+        assert_eq!(
+            found,
+            [Exit::Release, Exit::Quarantine, Exit::Release],
+            "its neighbours are not"
+        );
     }
 
     proptest! {

@@ -324,12 +324,37 @@ mod tests {
     }
 
     #[test]
+    fn names_are_shown_in_all_their_digits() {
+        let id = LogId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xff]);
+        assert_eq!(SegmentId::new(Offset::new(1000)).to_string(), "00000000000000001000");
+        assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0eff");
+    }
+
+    #[test]
     fn a_header_comes_back_and_fills_its_block() {
         for (_, reason) in Reason::ALL {
             let header = Header { reason, ..header() };
             let block = header.encode();
             assert_eq!(block.len(), SEGMENT_HEADER_BYTES);
             assert_eq!(Header::decode(&block), Decoded::Header(header));
+        }
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_true_is_none_although_its_checksum_is_right() {
+        let (base, above) = (Offset::new(1000), Offset::new(1001));
+        let predecessor = |end| Predecessor { salt: 9, end };
+        let at_most =
+            Header { base: Offset::new(OFFSET_MAX), predecessor: predecessor(base), ..header() };
+        let touching = Header { predecessor: predecessor(base), ..header() };
+        for right in [at_most, touching] {
+            assert_eq!(Header::decode(&right.encode()), Decoded::Header(right));
+        }
+        let unsalted = Header { salt: 0, ..header() };
+        let too_far = Header { base: Offset::new(OFFSET_MAX + 1), ..header() };
+        let overlapping = Header { predecessor: predecessor(above), ..header() };
+        for wrong in [unsalted, too_far, overlapping] {
+            assert_eq!(Header::decode(&wrong.encode()), Decoded::Bad, "{wrong:?}");
         }
     }
 

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::events::{self, Events};
-use crate::fs::sim::{Fault, Loss, SimFs};
+use crate::fs::sim::{Fault, Kind, Loss, SimFs};
 use crate::inspect::verify::Verified;
 use crate::log::tests::{SEGMENT, Seeded, numbered};
 use crate::offset;
-use crate::segment::SegmentId;
+use crate::segment::{Decoded, SegmentId};
 use crate::tail::{Cause, Step, Tail};
 
 const STREAMS: &str = "/streams";
@@ -128,7 +128,8 @@ fn a_header_is_made_again_and_the_last_frame_and_the_seal_are_given_up() {
     for path in &paths {
         let disk = whole.fork();
         damage(&disk, path, 20);
-        mend(&disk).unwrap();
+        let repaired = mend(&disk).unwrap();
+        assert_eq!(&repaired.recovery.damaged_headers, std::slice::from_ref(path));
         assert_mended(&disk, &BTreeSet::new());
     }
     // Of a closed segment, the last frame and its seal.
@@ -157,6 +158,58 @@ fn what_was_lost_of_a_sync_is_lost_although_its_other_frame_did_not_know_it_dura
     damage(&disk, &segments(&disk)[0], 4096 + 60);
     mend(&disk).unwrap();
     assert_mended(&disk, &(0..10).collect());
+}
+
+#[test]
+fn a_recycled_segment_that_is_mended_is_a_new_file_and_says_so() {
+    let disk = closed();
+    let path = &segments(&disk)[0];
+    let header = |disk: &SimFs| {
+        let decoded = Header::decode(&disk.read(path).unwrap());
+        let Decoded::Header(header) = decoded else { panic!("{decoded:?}") };
+        header
+    };
+    let recycled = Header { recycled: true, ..header(&disk) };
+    let mut bytes = disk.read(path).unwrap();
+    bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&recycled.encode());
+    disk.plant(path, &bytes).unwrap();
+    damage(&disk, path, 4096 + 60);
+    mend(&disk).unwrap();
+    assert_eq!(header(&disk), Header { recycled: false, ..recycled });
+}
+
+/// A log of two segments, and the frame of events 20 to 29 that its first one holds beyond its end:
+/// the sync behind it failed. Nothing where that took a part of the frame with it.
+fn failed_over(seed: u64) -> Option<(SimFs, Vec<u8>)> {
+    let disk = SimFs::new(seed);
+    disk.create_dir(Path::new(STREAMS)).unwrap();
+    let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(disk.clone()), Path::new(STREAMS));
+    let (mut log, _) = Log::open(&fs, dir, &stream(), &options(), Offset::ZERO, 1).unwrap();
+    for round in 0..2 {
+        log.push(numbered(round * 10..(round + 1) * 10, 96), 1);
+        log.sync(1).unwrap();
+    }
+    log.push(numbered(20..30, 96), 1);
+    disk.inject_on(Kind::SyncData, Fault::Io, disk.operations(), 1);
+    assert!(log.sync(1).unwrap().failed_over.is_some());
+    log.close(1).unwrap();
+    let frame = disk.read(&segments(&disk)[0]).unwrap()[4096 + 2 * FRAME..][..FRAME].to_vec();
+    let number = |event| std::str::from_utf8(event).ok()?.parse::<u64>().ok();
+    events::iter(&frame[48..]).filter_map(number).eq(20..30).then_some((disk, frame))
+}
+
+#[test]
+fn frames_that_a_later_segment_holds_again_are_kept_aside_and_not_copied() {
+    let (disk, again) =
+        (0..100).find_map(failed_over).expect("a sync that fails and loses nothing");
+    let first = &segments(&disk)[0];
+    damage(&disk, first, 4096 + 60);
+    let repaired = mend(&disk).unwrap();
+    let kept: Vec<_> = repaired.quarantined.iter().map(|p| disk.read(p).unwrap()).collect();
+    assert!(kept.len() == 2 && kept[1] == again, "{:?}", repaired.quarantined);
+    let mended = disk.read(first).unwrap();
+    assert!(!mended.windows(FRAME).any(|bytes| bytes == again));
+    assert_eq!(read(&disk).0, (10..30).collect());
 }
 
 #[test]
