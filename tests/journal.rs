@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 
 #[path = "journal/full.rs"]
 mod full;
+#[path = "journal/opening.rs"]
+mod opening;
 #[path = "journal/states.rs"]
 mod states;
 
@@ -335,35 +337,5 @@ async fn where_space_is_short_the_pool_is_given_up_before_anything_is_refused() 
     setup.journal.report_free(FREE_BYTES_MIN - 1);
     let refused = setup.intake.reserve(&door, 10, true).await.unwrap_err();
     assert_eq!(refused.code(), "full");
-    setup.journal.close().await;
-}
-
-/// At a start the logs on disk are opened one after the other. Whoever has an event for one of them
-/// waits for that one.
-#[tokio::test]
-async fn an_event_waits_for_its_own_log_alone_while_others_are_opened() {
-    let fs = SimFs::new(7);
-    // Nobody takes what was opened, so that the owner comes no further than two logs.
-    let (sender, opened) = mpsc::channel(1);
-    let mut parts = parts(&fs, u64::MAX / 2, HashMap::new(), None, sender);
-    parts.owners = 1;
-    let settings = settings(WhenFull::Block);
-    let mut setup = start_parts(&fs, settings.clone(), opened, parts);
-    for stream in ["a", "b", "c", "d", "e", "f", "g"] {
-        let stream = setup.journal.find_or_add(&name(stream), &settings).unwrap();
-        setup.journal.open(stream).await;
-    }
-    let door = setup.door("g");
-    let outcome = setup.submit(&door, events(0, 1, 10)).await;
-    let mut order = Vec::new();
-    while order.len() < 7 {
-        order.push(setup.opened.recv().await.unwrap().stream.name().to_string());
-    }
-    assert!(outcome.await.unwrap().is_ok());
-    let place = order.iter().position(|stream| stream == "g").unwrap();
-    assert!(place <= 3, "g came after {place} others: {order:?}");
-    setup.journal.opened().await;
-    let streams = setup.journal.streams();
-    assert!(streams.iter().all(|stream| stream.status().log.state().state == "ok"));
     setup.journal.close().await;
 }

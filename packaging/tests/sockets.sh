@@ -61,7 +61,6 @@ takes_over_every_kind_of_socket() {
 
 # What stands in the journal can be asked for by its priority.
 speaks_to_the_journal() {
-    # All of the output is read: a reader that ends early would make the pipe fail.
     at_priority() { inside journalctl -u standpipe.service --no-pager -o cat -p "$1" | grep "$2" >/dev/null; }
     expect "the life cycle is at the priority info" at_priority info..info 'listening on'
     expect "what the agent gets over by itself is a warning" at_priority warning..warning 'in trouble'

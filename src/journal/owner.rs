@@ -92,7 +92,10 @@ impl Owner {
                 Received::Nothing => {}
                 Received::Gone => return self.close(),
             }
+            // A log that was opened ends the round: its events are not to wait for other logs to be
+            // opened, of which there may be hundreds after a start.
             while !self.round_is_full
+                && self.opened.is_empty()
                 && self.closing.is_none()
                 && let Ok(message) = self.queue.try_recv()
             {
