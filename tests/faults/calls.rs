@@ -60,14 +60,18 @@ fn whatever_call_of_the_owner_fails_nothing_is_lost_and_it_goes_on_by_itself() {
     host.check(&ledgers);
 }
 
-/// As long as events are refused, the stream has a state and a reason, whoever asks and whenever.
+/// As long as every event is refused, the stream has a state and a reason, whoever asks and whenever.
+/// Where some are taken there was room for a moment: a delivered segment came back, say.
 fn assert_it_says_so(host: &Host, ledger: &mut Ledger, agent: &Agent, case: &str) {
     for _ in 0..10 {
         let stream = host.stream(&ledger.stream);
+        let open = ledger.open();
+        if ledger.send(&agent.address).unwrap() < open || open == 0 {
+            break;
+        }
         let state = stream["state"].as_str().unwrap_or_default();
         assert!(["failing", "full"].contains(&state), "{case}: {stream}");
         assert!(stream["reason"].as_str().unwrap().len() > 10, "{case}: {stream}");
-        ledger.send(&agent.address).unwrap();
     }
     for code in ledger.refusals.keys() {
         assert!(["unavailable", "full"].contains(&code.as_str()), "{case}: {code}");

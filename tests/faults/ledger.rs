@@ -34,6 +34,11 @@ impl Ledger {
         self
     }
 
+    /// How many events are to be sent with the next [`Ledger::send`].
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Sends what is open on a new connection, in bursts, and waits for the answer to each. Returns
     /// how many were refused. What was sent before the connection broke stays open.
     pub(crate) fn send(&mut self, address: &str) -> std::io::Result<usize> {
