@@ -103,3 +103,29 @@ impl Drop for Passage {
         self.gate.pace().leave(Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn mib(per_second: u64) -> Rates {
+        Rates { bytes_per_second: Some(per_second << 20), ..Rates::default() }
+    }
+
+    /// One second of the quota is what a call may be, as long as nothing else was learned.
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_that_is_raised_holds_and_a_sink_that_changed_has_another_gate() {
+        let mut gates = Gates::default();
+        let orders: Arc<str> = "orders".into();
+        let (one, other) = (gates.to("a", &orders, mib(2), 1), gates.to("b", &orders, mib(2), 1));
+        assert_eq!(gates.to("a", &orders, mib(3), 1).call_bytes_max(), 2 * MIB, "the least holds");
+        gates.begin_anew(|sink| sink == "b");
+        for sink in ["a", "b"] {
+            assert_eq!(gates.to(sink, &orders, mib(3), 1).call_bytes_max(), 3 * MIB);
+        }
+        assert_eq!(one.call_bytes_max(), 3 * MIB, "whoever has the gate follows");
+        assert_eq!(other.call_bytes_max(), 2 * MIB, "of a sink that is gone, nobody");
+    }
+}

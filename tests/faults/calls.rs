@@ -36,13 +36,14 @@ fn whatever_call_of_the_owner_fails_nothing_is_lost_and_it_goes_on_by_itself() {
     let mut old = Ledger::new("old");
     old.add(EVENTS).send(&agent.address).unwrap();
     let mut ledgers = Vec::new();
+    let mut looks = 0;
     for (number, (calls, fate)) in OWNER_FAULTS.into_iter().enumerate() {
         let case = format!("{calls}: {fate}");
         let mut new = Ledger::new(&format!("new-{number}"));
         let injection = Injection::into(owner, calls, fate, host.path("trace"));
         for ledger in [&mut old, &mut new] {
             if ledger.add(EVENTS).send(&agent.address).unwrap() > 0 {
-                assert_it_says_so(&host, ledger, &agent, &case);
+                looks += assert_it_says_so(&host, ledger, &agent, &case);
             }
         }
         injection.wait_until_met(1);
@@ -53,6 +54,8 @@ fn whatever_call_of_the_owner_fails_nothing_is_lost_and_it_goes_on_by_itself() {
         }
         ledgers.push(new);
     }
+    println!("looked {looks} times at a stream of which every event is refused");
+    assert!(looks >= OWNER_FAULTS.len(), "hardly any: {looks}");
     ledgers.push(old);
     let ledgers: Vec<_> = ledgers.iter().collect();
     host.wait_until_delivered(&ledgers);
@@ -61,8 +64,10 @@ fn whatever_call_of_the_owner_fails_nothing_is_lost_and_it_goes_on_by_itself() {
 }
 
 /// As long as every event is refused, the stream has a state and a reason, whoever asks and whenever.
-/// Where some are taken there was room for a moment: a delivered segment came back, say.
-fn assert_it_says_so(host: &Host, ledger: &mut Ledger, agent: &Agent, case: &str) {
+/// Where some are taken there was room for a moment: a delivered segment came back, say. Returns how
+/// often that could be seen.
+fn assert_it_says_so(host: &Host, ledger: &mut Ledger, agent: &Agent, case: &str) -> usize {
+    let mut looks = 0;
     for _ in 0..10 {
         let stream = host.stream(&ledger.stream);
         let open = ledger.open();
@@ -72,10 +77,12 @@ fn assert_it_says_so(host: &Host, ledger: &mut Ledger, agent: &Agent, case: &str
         let state = stream["state"].as_str().unwrap_or_default();
         assert!(["failing", "full"].contains(&state), "{case}: {stream}");
         assert!(stream["reason"].as_str().unwrap().len() > 10, "{case}: {stream}");
+        looks += 1;
     }
     for code in ledger.refusals.keys() {
         assert!(["unavailable", "full"].contains(&code.as_str()), "{case}: {code}");
     }
+    looks
 }
 
 #[test]

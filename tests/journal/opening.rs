@@ -4,21 +4,27 @@ use standpipe_wal::fs::sim::{Kind, Operation};
 
 use super::*;
 
-/// At a start the logs on disk are opened one after the other. Whoever has an event for one of them
-/// waits for that one.
-#[tokio::test]
-async fn an_event_waits_for_its_own_log_alone_while_others_are_opened() {
+/// One owner, which is to open these logs and comes no further than two of them: nobody takes what was
+/// opened.
+async fn opening(streams: &[&str]) -> Setup {
     let fs = SimFs::new(7);
-    // Nobody takes what was opened, so that the owner comes no further than two logs.
     let (sender, opened) = mpsc::channel(1);
     let mut parts = parts(&fs, u64::MAX / 2, HashMap::new(), None, sender);
     parts.owners = 1;
     let settings = settings(WhenFull::Block);
-    let mut setup = start_parts(&fs, settings.clone(), opened, parts);
-    for stream in ["a", "b", "c", "d", "e", "f", "g"] {
+    let setup = start_parts(&fs, settings.clone(), opened, parts);
+    for stream in streams {
         let stream = setup.journal.find_or_add(&name(stream), &settings).unwrap();
         setup.journal.open(stream).await;
     }
+    setup
+}
+
+/// At a start the logs on disk are opened one after the other. Whoever has an event for one of them
+/// waits for that one.
+#[tokio::test]
+async fn an_event_waits_for_its_own_log_alone_while_others_are_opened() {
+    let mut setup = opening(&["a", "b", "c", "d", "e", "f", "g"]).await;
     let door = setup.door("g");
     let outcome = setup.submit(&door, events(0, 1, 10)).await;
     let mut order = Vec::new();
@@ -37,18 +43,8 @@ async fn an_event_waits_for_its_own_log_alone_while_others_are_opened() {
 /// An event is durable before the log of the next one is opened, however many are asked for at once.
 #[tokio::test]
 async fn an_event_does_not_wait_for_the_logs_of_the_events_behind_it() {
-    let fs = SimFs::new(7);
-    let (sender, opened) = mpsc::channel(1);
-    let mut parts = parts(&fs, u64::MAX / 2, HashMap::new(), None, sender);
-    parts.owners = 1;
-    let settings = settings(WhenFull::Block);
-    let mut setup = start_parts(&fs, settings.clone(), opened, parts);
-    // Nobody takes what was opened, so that the owner stands still until all events are queued.
-    for stream in ["x", "y", "z"] {
-        let stream = setup.journal.find_or_add(&name(stream), &settings).unwrap();
-        setup.journal.open(stream).await;
-    }
-    fs.record_trace();
+    let mut setup = opening(&["x", "y", "z"]).await;
+    setup.fs.record_trace();
     let mut outcomes = Vec::new();
     for stream in ["a", "b", "c"] {
         let door = setup.door(stream);
@@ -60,7 +56,7 @@ async fn an_event_does_not_wait_for_the_logs_of_the_events_behind_it() {
         assert!(outcome.await.unwrap().is_ok());
     }
     setup.journal.close().await;
-    let trace = fs.trace();
+    let trace = setup.fs.trace();
     let first = |kind, dir: &str| {
         let is = |done: &Operation| done.kind == kind && done.path.starts_with(dir);
         trace.iter().position(is).unwrap()
