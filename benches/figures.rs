@@ -20,6 +20,8 @@ mod agent;
 mod ceiling;
 #[path = "figures/delivery.rs"]
 mod delivery;
+#[path = "figures/first_acks.rs"]
+mod first_acks;
 #[path = "figures/ingest.rs"]
 mod ingest;
 #[path = "figures/latency.rs"]

@@ -2,9 +2,9 @@
 //! first new event, how fast the backlog drains, and what it takes in memory meanwhile.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::{Advice, fadvise};
 
@@ -65,18 +65,8 @@ fn restart(dir: &Path, sent: u64, streams: usize, how: &str, report: &mut Report
     let receiver = Receiver::start();
     let stream_default = "aggregate = \"lines\"\nlinger = \"500ms\"";
     let agent = Agent::launch(dir, receiver.url(), stream_default);
-    let mut first: Vec<_> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..streams)
-            .map(|stream| {
-                scope.spawn({
-                    let agent = &agent;
-                    move || first_ack(agent, stream)
-                })
-            })
-            .collect();
-        clients.into_iter().map(|client| client.join().unwrap().as_secs_f64() * 1e3).collect()
-    });
-    first.sort_by(f64::total_cmp);
+    let first = crate::first_acks::measure(&agent, streams);
+    let first: Vec<_> = first.iter().map(|first| first.as_secs_f64() * 1e3).collect();
     report.add(&format!("F6 first ACK, median stream ({how})"), "ms", first[first.len() / 2]);
     report.add(&format!("F6 first ACK, slowest stream ({how})"), "ms", first[first.len() - 1]);
     let all = sent + streams as u64;
@@ -91,15 +81,4 @@ fn restart(dir: &Path, sent: u64, streams: usize, how: &str, report: &mut Report
     report.add(&format!("F8 drain, bytes ({how})"), "MB/s", megabytes / seconds);
     let counted = receiver.taken().events as f64 / all as f64;
     report.add(&format!("F8 events counted / sent ({how})"), "×", counted);
-}
-
-/// From the start of the process to the acknowledgement of a stream's first new event.
-fn first_ack(agent: &Agent, stream: usize) -> Duration {
-    let mut socket = agent.connect_soon();
-    socket.write_all(b"STANDPIPE/2\n").unwrap();
-    socket.write_all(&crate::ingest::block(stream, 1)).unwrap();
-    let mut answers = BufReader::new(socket).lines();
-    assert!(answers.next().unwrap().unwrap().starts_with("OK"));
-    assert_eq!(answers.next().unwrap().unwrap(), "ACK 1");
-    agent.began().elapsed()
 }

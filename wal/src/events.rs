@@ -15,13 +15,15 @@ pub struct Flags {
 pub struct Events {
     body: Vec<u8>,
     count: u32,
+    /// The largest payload.
+    largest: usize,
     flags: Flags,
 }
 
 impl Events {
     /// An empty run with room for `bytes` of body.
     pub fn with_capacity(bytes: usize, flags: Flags) -> Self {
-        Self { body: Vec::with_capacity(bytes), count: 0, flags }
+        Self { body: Vec::with_capacity(bytes), count: 0, largest: 0, flags }
     }
 
     /// Whether a payload of this size still fits into the same frame. The first always does.
@@ -42,6 +44,7 @@ impl Events {
         self.body.extend_from_slice(&length.to_le_bytes());
         self.body.extend_from_slice(payload);
         self.count += 1;
+        self.largest = self.largest.max(payload.len());
     }
 
     /// How many events there are.
@@ -52,6 +55,11 @@ impl Events {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The bytes of the largest payload.
+    pub fn largest(&self) -> usize {
+        self.largest
     }
 
     /// What holds for all of them.
@@ -116,6 +124,7 @@ mod tests {
         run.push(&vec![7; room]);
         assert!(!run.has_room_for(0));
         assert_eq!((run.count(), run.body().len()), (2, BODY_BYTES_MAX));
+        assert_eq!(run.largest(), room);
         assert_eq!(run.payload_bytes(), 1000 + room as u64);
     }
 

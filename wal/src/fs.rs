@@ -82,6 +82,9 @@ pub trait File: Debug + Send + Sync {
     /// of the file (`SEEK_HOLE`). More data may follow. The end of the file where the file system
     /// does not know.
     fn data_end(&self, position: u64) -> io::Result<u64>;
+    /// Says that this stretch is read next, so that a disk can be asked for all of it at once. A
+    /// hint: nothing depends on it, and nothing fails by it.
+    fn will_read(&self, _position: u64, _length: u64) {}
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
 }

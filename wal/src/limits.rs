@@ -23,6 +23,12 @@ pub const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_HEADER_BYTES;
 /// The largest body that any frame can have: one event of the largest size.
 pub const BODY_BYTES_CEILING: usize = EVENT_PREFIX_BYTES + EVENT_BYTES_MAX;
 
+/// The largest event that may hold the salt of the segment that it lies in. Only an event that
+/// holds a copy of the segment does, so none of more bytes than this looks like frames, and frames
+/// that continue each other for longer are no copy. The writer looks for it, which costs a fraction
+/// of copying such an event.
+pub const SALTED_EVENT_BYTES_MAX: usize = 64 * 1024;
+
 /// The largest offset that is believed. Half of what a `u64` can hold: sums of offsets and counts
 /// cannot overflow, and no clock lives long enough to reach it.
 pub const OFFSET_MAX: u64 = u64::MAX / 2;

@@ -3,11 +3,12 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice};
+use std::num::NonZero;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
+use rustix::fs::{Advice, FallocateFlags, OFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{Access, Entry, File, Fs};
@@ -133,6 +134,11 @@ impl File for RealFile {
             Ok(found) => Ok(found),
             Err(_behind_the_end_or_does_not_know) => self.size(),
         }
+    }
+
+    fn will_read(&self, position: u64, length: u64) {
+        let length = NonZero::new(length);
+        let _unsupported = rustix::fs::fadvise(&self.file, position, length, Advice::WillNeed);
     }
 
     /// Never repeated here, whatever the error: after a failed sync the system may have marked the

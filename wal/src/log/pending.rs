@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::events::{Events, Flags};
 use crate::frame::Header;
-use crate::limits::{BODY_BYTES_MAX, FRAME_HEADER_BYTES};
+use crate::limits::{BODY_BYTES_MAX, FRAME_HEADER_BYTES, SALTED_EVENT_BYTES_MAX};
 use crate::offset::Offset;
 
 /// A frame to be. Its body stays in the pieces in which it came: nothing is copied.
@@ -28,6 +28,14 @@ impl Frame {
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.bodies.iter().map(Events::body)
+    }
+
+    /// Whether an event in it is large and may hold a copy of the segment of this salt.
+    fn may_hold_copy(&self, salt: u64) -> bool {
+        let finder = salt.to_le_bytes();
+        let mut large =
+            self.bodies.iter().filter(|events| events.largest() > SALTED_EVENT_BYTES_MAX);
+        large.any(|events| memchr::memmem::find(events.body(), &finder).is_some())
     }
 
     fn has_room_for(&self, events: &Events) -> bool {
@@ -95,13 +103,16 @@ impl Pending {
         base..self.next
     }
 
-    /// The first frames that fit into `room`; the first one alone where `always_one` and it does
-    /// not.
-    pub(super) fn fitting(&self, room: u64, always_one: bool) -> Group {
+    /// The first frames that fit into `room` of a segment with this salt; the first one alone where
+    /// `always_one` and it does not. A frame in which the salt stands is for another segment.
+    pub(super) fn fitting(&self, room: u64, always_one: bool, salt: u64) -> Group {
         let mut group = Group { frames: 0, disk_bytes: 0 };
         for frame in &self.frames {
             let disk_bytes = group.disk_bytes + frame.disk_bytes() as u64;
             if disk_bytes > room && !(always_one && group.frames == 0) {
+                break;
+            }
+            if frame.may_hold_copy(salt) {
                 break;
             }
             group = Group { frames: group.frames + 1, disk_bytes };
@@ -184,7 +195,7 @@ mod tests {
         pending.push(events(3, false), 2);
         pending.push(events(3, true), 3);
         pending.push(Events::default(), 4);
-        let group = pending.fitting(u64::MAX, false);
+        let group = pending.fitting(u64::MAX, false, 1);
         assert_eq!(group, Group { frames: 2, disk_bytes: 2 * 48 + 3 * 7 });
         assert_eq!(pending.drop_durable(Group { frames: 1, disk_bytes: 0 }), Some(Offset::new(7)));
         assert_eq!((pending.body_bytes(), pending.next()), (7, Offset::new(8)));
@@ -199,8 +210,30 @@ mod tests {
             pending.push(events(100_000, false), 1);
         }
         pending.push(events(crate::limits::EVENT_BYTES_MAX, false), 1);
-        assert_eq!(pending.fitting(u64::MAX, false).frames, 6);
-        assert_eq!(pending.fitting(10, false).frames, 0);
-        assert_eq!(pending.fitting(10, true).frames, 1);
+        assert_eq!(pending.fitting(u64::MAX, false, 1).frames, 6);
+        assert_eq!(pending.fitting(10, false, 1).frames, 0);
+        assert_eq!(pending.fitting(10, true, 1).frames, 1);
+    }
+
+    #[test]
+    fn a_large_event_with_the_salt_of_a_segment_is_for_another_one() {
+        let salt = 0x0123_4567_89ab_cdef_u64;
+        let copy =
+            [&vec![b'x'; SALTED_EVENT_BYTES_MAX - 8], salt.to_le_bytes().as_slice()].concat();
+        let mut run = Events::with_capacity(0, Flags { raw: false });
+        run.push(&copy);
+        run.push(&copy);
+        let mut pending = Pending::new(Offset::ZERO);
+        pending.push(events(100_000, false), 1);
+        pending.push(run, 1);
+        assert_eq!(pending.fitting(u64::MAX, false, salt).frames, 1, "no event is too large");
+        let mut run = Events::with_capacity(0, Flags { raw: true });
+        run.push(&[b"y", copy.as_slice()].concat());
+        pending.push(run, 1);
+        pending.push(events(3, false), 1);
+        assert_eq!(pending.fitting(u64::MAX, true, salt).frames, 1);
+        assert_eq!(pending.fitting(u64::MAX, true, !salt).frames, 3);
+        pending.drop_durable(Group { frames: 1, disk_bytes: 0 });
+        assert_eq!(pending.fitting(u64::MAX, true, salt).frames, 0, "not even alone");
     }
 }

@@ -72,7 +72,8 @@ impl Log {
     fn write_what_fits(&mut self) -> Result<(), Trouble> {
         let segment_bytes = self.workshop.segment_bytes;
         let Some(active) = self.active.as_mut() else { return Ok(()) };
-        let group = self.pending.fitting(active.room(segment_bytes), active.is_empty());
+        let room = active.room(segment_bytes);
+        let group = self.pending.fitting(room, active.is_empty(), active.salt);
         if group.frames == 0 {
             return Ok(());
         }

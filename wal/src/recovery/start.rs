@@ -3,22 +3,24 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 
 use crate::fs::File;
 use crate::limits::{
-    BODY_BYTES_CEILING, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES,
+    BODY_BYTES_CEILING, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, SALTED_EVENT_BYTES_MAX,
+    SEGMENT_HEADER_BYTES,
 };
 use crate::offset::Offset;
-use crate::segment::scan::{Found, Item, Scan, frame_behind, read_frame};
+use crate::segment::scan::{Found, frame_behind, read_frame};
 use crate::segment::walk::Walk;
 use crate::segment::window::Window;
 
-/// How much of the end of the data is looked at: the largest frame, and as much as a power cut
-/// usually tears.
-const END_BYTES: u64 = FRAME_BYTES_CEILING + FRAME_BYTES_MAX as u64;
-
-/// The largest frame.
-const FRAME_BYTES_CEILING: u64 = (FRAME_HEADER_BYTES + BODY_BYTES_CEILING) as u64;
+/// How much of the end of the data is looked at. First what is enough where frames are small; then
+/// the largest frame, and as much as a power cut usually tears.
+const END_BYTES: [u64; 2] = [
+    2 * SALTED_EVENT_BYTES_MAX as u64,
+    (FRAME_HEADER_BYTES + BODY_BYTES_CEILING + FRAME_BYTES_MAX) as u64,
+];
 
 /// How many of the last frames are tried: what a power cut leaves of the last sync may be more, and
 /// then everything is read.
@@ -35,37 +37,42 @@ pub(crate) struct Start {
 /// The first frame that reaches beyond what is proven, or one before it.
 pub(crate) fn first_unproven(file: &dyn File, salt: u64, base: Offset) -> io::Result<Start> {
     let end = file.data_end(SEGMENT_HEADER_BYTES as u64)?;
-    let from = end.saturating_sub(END_BYTES);
-    if from > SEGMENT_HEADER_BYTES as u64
-        && let Some(start) = near_end(file, salt, base, from)?
-    {
-        return Ok(start);
+    for bytes in END_BYTES {
+        let from = end.saturating_sub(bytes);
+        if from > SEGMENT_HEADER_BYTES as u64
+            && let Some(start) = near_end(file, salt, base, from..end)?
+        {
+            return Ok(start);
+        }
     }
     from_beginning(file, salt, base)
 }
 
-/// The first frame behind a position, or rather the last behind it that may begin to be read, if all
-/// that follows continues it, and if one of the last frames proves what is before it.
+/// Where reading has to begin, if a frame in the end of the data leads to another that proves what
+/// is before it.
 ///
-/// The search begins anywhere, so it may find a copy of a frame inside an event. But then the frame
-/// around that event ends no more than the largest frame behind `from`; where a frame that is right
-/// ends behind that, it does not continue the copy.
-fn near_end(file: &dyn File, salt: u64, base: Offset, from: u64) -> io::Result<Option<Start>> {
+/// The search begins anywhere, so it may find a copy of a frame inside an event. But no large event
+/// holds one, and frames that continue a copy lie in the same event: those behind it were not there
+/// when the copy was made.
+fn near_end(
+    file: &dyn File,
+    salt: u64,
+    base: Offset,
+    Range { start: from, end }: Range<u64>,
+) -> io::Result<Option<Start>> {
+    // The headers lie a few kilobytes apart: asked for one by one, each would wait for the disk.
+    file.will_read(from, end - from);
     let mut window = Window::at(from);
     let Some(first) = frame_behind(file, &mut window, salt, base)? else { return Ok(None) };
     let first = Start { position: first.position, expected: first.header.base };
     let way = Way::along(file, salt, first)?;
     let Some(last) = way.last_right(file)? else { return Ok(None) };
-    let reaches_over_any_frame = last.end_position() >= from + FRAME_BYTES_CEILING;
-    if !reaches_over_any_frame || last.header.durable < first.expected {
+    let is_longer_than_a_copy =
+        last.end_position() - first.position > SALTED_EVENT_BYTES_MAX as u64;
+    if !is_longer_than_a_copy || last.header.durable < first.expected {
         return Ok(None);
     }
-    // Frames may follow that do not continue these.
-    let mut scan = Scan::from(file, salt, way.end.expected, way.end.position);
-    if !last.header.seal && scan.next()? != Item::End(way.end.position) {
-        return Ok(None);
-    }
-    first_beyond(file, salt, first, last.header.durable).map(Some)
+    way.first_beyond(file, salt, last.header.durable).map(Some)
 }
 
 /// Goes over the headers of the frames, which takes a fraction of reading them, and believes them
@@ -73,19 +80,15 @@ fn near_end(file: &dyn File, salt: u64, base: Offset, from: u64) -> io::Result<O
 /// is durable. A header that is damaged ends the way: what it hides lies behind the place to begin.
 fn from_beginning(file: &dyn File, salt: u64, base: Offset) -> io::Result<Start> {
     let first = Start { position: SEGMENT_HEADER_BYTES as u64, expected: base };
-    let last = Way::along(file, salt, first)?.last_right(file)?;
-    let proven = last.map_or(base, |found| found.header.durable.max(base));
-    first_beyond(file, salt, first, proven)
-}
-
-/// The first frame on the way that reaches beyond an offset, or the seal, or the end of the way.
-fn first_beyond(file: &dyn File, salt: u64, first: Start, proven: Offset) -> io::Result<Start> {
-    walk(file, salt, first, |found| found.header.end() <= proven && !found.header.seal)
+    let way = Way::along(file, salt, first)?;
+    let proven = way.last_right(file)?.map_or(base, |found| found.header.durable.max(base));
+    way.first_beyond(file, salt, proven)
 }
 
 /// Frames that continue each other, by their headers.
 #[derive(Debug)]
 struct Way {
+    first: Start,
     /// The last of them.
     last: VecDeque<Found>,
     end: Start,
@@ -101,7 +104,7 @@ impl Way {
             last.push_back(*found);
             true
         })?;
-        Ok(Self { last, end })
+        Ok(Self { first, last, end })
     }
 
     /// The last of the last frames whose checksum is right.
@@ -112,6 +115,20 @@ impl Way {
             }
         }
         Ok(None)
+    }
+
+    /// The first frame on the way that reaches beyond an offset, or the seal, or the end of the way.
+    /// It is one of the last frames nearly always, and the way is not gone again then.
+    fn first_beyond(&self, file: &dyn File, salt: u64, proven: Offset) -> io::Result<Start> {
+        let is_proven = |found: &Found| found.header.end() <= proven && !found.header.seal;
+        if !self.last.front().is_some_and(is_proven) {
+            return walk(file, salt, self.first, is_proven);
+        }
+        let beyond = self.last.iter().find(|found| !is_proven(found));
+        Ok(beyond.map_or(self.end, |found| Start {
+            position: found.position,
+            expected: found.header.base,
+        }))
     }
 }
 
@@ -162,7 +179,7 @@ mod tests {
         log.sync(1).unwrap();
         let copied = world.read(&name(0));
         let copied = &copied[SEGMENT_HEADER_BYTES + from * FRAME..][..bytes];
-        push(&mut log, &[&vec![b'x'; 1_000_000], copied].concat());
+        push(&mut log, &[&vec![b'x'; 50_000], copied].concat());
         log.sync(1).unwrap();
         push(&mut log, &vec![b'b'; last]);
         log.sync(1).unwrap();
@@ -172,7 +189,7 @@ mod tests {
     /// The copy's last header leads over the true end of the log, and nothing stands there.
     #[test]
     fn a_copy_that_is_cut_off_does_not_lead_over_the_end_of_the_log() {
-        let world = log_with_copy(6, 2 * FRAME + 2000, 300_000);
+        let world = log_with_copy(6, 2 * FRAME + 2000, 100_000);
         let (_log, recovery) = world.open(0);
         assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(83), 1));
         assert_eq!((recovery.lost.as_slice(), recovery.unproven_bytes), ([].as_slice(), 0));
@@ -186,6 +203,40 @@ mod tests {
         let (_log, recovery) = world.open(0);
         assert_eq!(recovery.next, Offset::new(83));
         assert_eq!(recovery.lost, [Offset::new(81)..Offset::new(82)]);
+    }
+
+    /// Without the search for it in large events, this would look like the end of the log.
+    #[test]
+    fn a_large_event_that_holds_a_copy_of_the_segment_lies_in_another_one() {
+        let world = World::new(16 << 20);
+        let (mut log, _) = world.open(0);
+        write_tens(&mut log, 0..200, 96);
+        let copied = world.read(&name(0));
+        push(&mut log, &copied[SEGMENT_HEADER_BYTES..][..200 * FRAME]);
+        log.sync(1).unwrap();
+        assert_eq!(log.segments(), 2);
+        drop(log);
+        let (log, recovery) = world.open(0);
+        assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(2001), 1));
+        assert_eq!((recovery.lost.as_slice(), recovery.unproven_bytes), ([].as_slice(), 0));
+        assert_eq!(world.tail(0).offset(), Offset::ZERO);
+        assert_eq!(log.oldest(), Offset::ZERO);
+    }
+
+    #[test]
+    fn a_large_event_that_holds_the_salt_of_a_segment_without_events_replaces_it() {
+        let world = World::new(16 << 20);
+        let (mut log, _) = world.open(0);
+        write_tens(&mut log, 0..1, 96);
+        log.roll_idle(1).unwrap();
+        let header = world.read(&name(10));
+        push(&mut log, &[&header[..SEGMENT_HEADER_BYTES], &vec![b'x'; 70_000]].concat());
+        log.sync(1).unwrap();
+        assert_eq!((log.segments(), log.durable()), (2, Offset::new(11)));
+        drop(log);
+        let (_log, recovery) = world.open(0);
+        assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(11), 1));
+        assert_eq!(recovery.unproven_bytes, 0);
     }
 
     #[test]

@@ -64,6 +64,10 @@ impl File for Written {
         if position >= self.end { self.file.size() } else { Ok(self.end) }
     }
 
+    fn will_read(&self, position: u64, length: u64) {
+        self.file.will_read(position, length);
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
     }
