@@ -113,7 +113,10 @@ impl Owner {
             if self.closing.is_some() {
                 return self.close();
             }
-            self.open_one();
+            // Logs with events for them come first, and most of the others get some meanwhile.
+            if self.opened.is_empty() {
+                self.open_one();
+            }
             for opened in self.opened.drain(..) {
                 // Gone only while the agent stops.
                 let _gone = self.shared.opened.send(opened).await.is_err();

@@ -76,7 +76,11 @@ mod tests {
         }
         assert!(StreamName::from_bytes(&[b'a'; 65]).is_err());
         for good in ["a", "...", "Orders_1.x-y", &"a".repeat(64)] {
-            assert_eq!(StreamName::from_str(good).unwrap().as_str(), good);
+            let name = StreamName::from_str(good).unwrap();
+            assert_eq!(
+                (name.as_str(), name.as_ref(), name.to_string().as_str()),
+                (good, good, good)
+            );
         }
     }
 }
