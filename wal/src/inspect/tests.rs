@@ -1,7 +1,16 @@
 //! What is said about a log, and that it is true.
 
+#[cfg(feature = "sim")]
+use std::sync::Arc;
+
 use super::*;
+#[cfg(feature = "sim")]
+use crate::fs::sim::{Fault, Kind, SimFs};
+#[cfg(feature = "sim")]
+use crate::log::tests::Seeded;
 use crate::log::tests::{SEGMENT, World, numbered};
+#[cfg(feature = "sim")]
+use crate::{Log, Options};
 
 #[test]
 fn a_live_log_is_described_and_its_backlog_counted() {
@@ -101,4 +110,102 @@ fn a_directory_that_cannot_be_listed_is_not_an_empty_one() {
     let file = dir.join("file");
     drop(fs.create(&file).unwrap());
     assert!(streams(fs, &file).is_err());
+}
+
+/// A disk with the directory of a stream in which there is a log of one event.
+#[cfg(feature = "sim")]
+fn simulated() -> (SimFs, StreamName) {
+    let disk = SimFs::new(1);
+    disk.create_dir(Path::new("/streams")).unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let entropy = Arc::new(Seeded::new(1));
+    let options = Options { segment_bytes: SEGMENT, entropy, pool: None };
+    let name: StreamName = "orders".parse().unwrap();
+    let streams = Path::new("/streams");
+    let (mut log, _) = Log::open(&fs, streams, &name, &options, Offset::ZERO, 1).unwrap();
+    log.push(numbered(0..1, 16), 1);
+    log.sync(1).unwrap();
+    (disk, name)
+}
+
+#[test]
+fn whatever_else_is_in_a_directory_is_named_with_its_size() {
+    let world = World::new(SEGMENT);
+    let _log = world.open(0);
+    let other = |name: &str, bytes, kind| Other { name: name.into(), bytes, kind };
+    let (fs, dir, name) = world.place();
+    assert_eq!(stream(fs, &dir, &name).unwrap().others, []);
+    world.plant("00000000000000000007.seg.new", b"12345");
+    world.plant("readme", b"123");
+    fs.create_dir(&world.path("attic")).unwrap();
+    let expected = [
+        other("00000000000000000007.seg.new", Some(5), OtherKind::Draft),
+        other("attic", None, OtherKind::Stray),
+        other("readme", Some(3), OtherKind::Stray),
+    ];
+    assert_eq!(stream(fs, &dir, &name).unwrap().others, expected);
+    fs.create_dir(&world.path("quarantine")).unwrap();
+    world.plant("quarantine/00000000000000000003.seg", b"1234567");
+    let kept = other("quarantine/00000000000000000003.seg", Some(7), OtherKind::Quarantined);
+    assert_eq!(stream(fs, &dir, &name).unwrap().others[3..], [kept]);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_quarantine_is_a_stray() {
+    let world = World::new(SEGMENT);
+    let _log = world.open(0);
+    world.plant("quarantine", b"12");
+    let (fs, dir, name) = world.place();
+    let stray = Other { name: "quarantine".into(), bytes: Some(2), kind: OtherKind::Stray };
+    assert_eq!(stream(fs, &dir, &name).unwrap().others, [stray]);
+}
+
+#[test]
+fn the_files_of_the_pool_are_counted_and_read_if_asked() {
+    let world = World::new(SEGMENT).with_pool(1 << 30);
+    let dir = world.options.pool.as_ref().unwrap().dir();
+    let (fs, _, _) = world.place();
+    let look = |read| {
+        let mut said = 0;
+        let report = pool(fs, dir, read, &mut |bytes| said += bytes).unwrap();
+        assert_eq!(said, report.bytes);
+        report
+    };
+    assert_eq!(look(true), PoolReport::default());
+    let (mut log, _) = world.open(0);
+    while log.segments() < 4 {
+        log.push(numbered(0..100, 96), 1);
+        log.sync(1).unwrap();
+    }
+    // One sync is in the newest segment, and each of the three has a seal.
+    let frames = log.durable().get() / 100 - 1 + 3;
+    let bytes: u64 = world.names()[..3].iter().map(|name| world.read(name).len() as u64).sum();
+    log.trim(log.durable(), &[], 1).unwrap();
+    fs.create_dir(&dir.join("attic")).unwrap();
+    let report = look(false);
+    assert_eq!((report.files, report.bytes, report.frames), (3, bytes, 0));
+    assert_eq!(look(true), PoolReport { frames, ..report });
+    assert_eq!(pool(fs, &world.path("missing"), true, &mut |_| {}).unwrap(), PoolReport::default());
+    let file = world.path(&world.names()[0]);
+    assert_eq!(pool(fs, &file, true, &mut |_| {}).unwrap(), PoolReport::default());
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_directory_that_cannot_be_listed_is_no_empty_one() {
+    let (disk, name) = simulated();
+    let dir = Path::new("/streams");
+    disk.create_dir(Path::new("/streams/orders/quarantine")).unwrap();
+    disk.record_trace();
+    assert!(stream(&disk, dir, &name).is_ok());
+    let numbered = (0_u64..).zip(disk.trace());
+    let lists: Vec<_> = numbered.filter(|(_, done)| done.kind == Kind::List).collect();
+    assert_eq!(lists.len(), 2, "of the stream and of its quarantine");
+    for (number, list) in lists {
+        disk.inject_on(Kind::List, Fault::Io, disk.operations() + number, 1);
+        let error = stream(&disk, dir, &name).unwrap_err();
+        assert!(error.to_string().contains(&*list.path.to_string_lossy()), "{error}");
+    }
+    disk.inject_on(Kind::List, Fault::Io, 0, 1);
+    assert!(pool(&disk, dir, true, &mut |_| {}).is_err());
 }

@@ -118,6 +118,31 @@ fn a_frame_that_stands_in_the_place_of_another_is_not_read_twice() {
     assert_eq!(read(&mut world.tail(0), log.durable()), expected);
 }
 
+/// No recovery leaves two such frames in one segment; a reader must not stand still at them.
+#[test]
+fn a_jump_behind_which_nothing_more_was_durable_is_no_loss() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..2, 96);
+    let bytes = world.read(&name(0));
+    let salt = u64::from_le_bytes(bytes[4096 + 8..4096 + 16].try_into().unwrap());
+    let body = numbered(40..50, 96);
+    let header = crate::frame::Header {
+        salt,
+        base: Offset::new(40),
+        count: 10,
+        flags: Flags::default(),
+        seal: false,
+        durable: Offset::new(20),
+        time_ms: 1,
+    };
+    let encoded = header.encode([body.body()].into_iter());
+    world.damage(&name(0), position(2), &[&encoded, body.body()].concat());
+    let missing = vec![(offsets(20..40), Cause::Unproven)];
+    let found = read(&mut world.tail(0), Offset::new(50));
+    assert_eq!(found, ((0..20).chain(40..50).collect(), missing));
+}
+
 #[test]
 fn damage_at_the_end_does_not_hide_what_is_written_later() {
     let world = World::new(SEGMENT);

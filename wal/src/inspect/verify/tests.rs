@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::fs::sim::SimFs;
+use crate::fs::sim::{Fault, Kind, SimFs};
 use crate::log::tests::{SEGMENT, Seeded, World, numbered, offsets, write_tens};
 use crate::log::{Log, Options};
 
@@ -81,6 +81,7 @@ fn every_damaged_frame_is_named_with_what_it_costs() {
                 assert_eq!(damage.bytes, place..place + FRAME);
                 assert_eq!(verified.segments.iter().map(|s| s.events).sum::<u64>(), 990);
             }
+            assert_eq!(checked(&world, 0, Some(1000)).trimmed, 0, "it is no other life of a file");
             world.damage(path, 0, &before);
         }
     }
@@ -106,6 +107,52 @@ fn a_file_that_was_cut_or_is_gone_shows_as_the_events_that_are_missing() {
     fs.remove(&path).unwrap();
     // Who trims removes the oldest, so this cannot be told from a log that was trimmed.
     assert!(checked(&world, second.base.get(), None).is_clean());
+}
+
+#[test]
+fn what_is_lost_on_both_sides_of_a_boundary_is_one_range() {
+    let world = World::new(SEGMENT);
+    let segments = closed(&world);
+    let [first, second, ..] = segments.as_slice() else { panic!("{segments:?}") };
+    world.damage(&first.name, position(first.events / 10 - 1) + 60, b"??");
+    world.damage(&second.name, position(0) + 60, b"??");
+    world.damage(&second.name, position(2) + 60, b"??");
+    let base = second.base.get();
+    let lost = [offsets(base - 10..base + 10), offsets(base + 20..base + 30)];
+    assert_eq!(checked(&world, 0, None).lost(), lost);
+}
+
+#[test]
+fn segments_that_are_trimmed_meanwhile_are_counted_and_no_error() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    while log.segments() < 5 {
+        log.push(numbered(log.next().get()..log.next().get() + 10, 96), 1);
+        log.sync(1).unwrap();
+    }
+    let (fs, dir, stream) = world.place();
+    let request = Request { committed: Offset::ZERO, durable: Some(log.durable()) };
+    let mut words = 0;
+    let verified = verify(fs, &dir, &stream, request, &mut |_| {
+        words += 1;
+        if words == 1 {
+            assert_eq!(log.trim(log.durable(), &[], 1).unwrap().segments, 4);
+        }
+    });
+    let verified = verified.unwrap();
+    assert_eq!((verified.segments.len(), verified.trimmed), (2, 3), "the first and the newest");
+    assert!(verified.is_clean());
+}
+
+#[test]
+fn a_segment_that_cannot_be_opened_is_not_taken_for_trimmed() {
+    let (disk, stream) = simulated();
+    let dir = Path::new("/streams");
+    let request = Request { committed: Offset::ZERO, durable: None };
+    let verified = verify(&disk, dir, &stream, request, &mut |_| {
+        disk.inject_on(Kind::Open, Fault::TooManyFiles, 0, 1);
+    });
+    assert!(verified.unwrap_err().to_string().contains("cannot open"));
 }
 
 #[test]
@@ -142,8 +189,8 @@ fn frames_of_a_failed_write_are_no_damage() {
     assert_eq!(superseded, 1, "it stands in two segments now");
 }
 
-#[test]
-fn a_log_in_a_simulated_disk_is_read_and_nothing_else() {
+/// A log of several segments.
+fn simulated() -> (SimFs, StreamName) {
     let disk = SimFs::new(1);
     let dir = Path::new("/streams");
     disk.create_dir(dir).unwrap();
@@ -156,13 +203,19 @@ fn a_log_in_a_simulated_disk_is_read_and_nothing_else() {
         log.push(numbered(round * 10..(round + 1) * 10, 96), 1);
         log.sync(1).unwrap();
     }
-    drop(log);
+    (disk, stream)
+}
+
+#[test]
+fn a_log_in_a_simulated_disk_is_read_and_nothing_else() {
+    let (disk, stream) = simulated();
+    let dir = Path::new("/streams");
     disk.record_trace();
     let request = Request { committed: Offset::ZERO, durable: None };
-    assert!(verify(&*fs, dir, &stream, request, &mut |_| {}).unwrap().is_clean());
-    let looked = crate::inspect::stream(&*fs, dir, &stream).unwrap();
+    assert!(verify(&disk, dir, &stream, request, &mut |_| {}).unwrap().is_clean());
+    let looked = crate::inspect::stream(&disk, dir, &stream).unwrap();
     assert!(looked.segments.len() > 1);
-    crate::inspect::pool(&*fs, Path::new("/pool"), true, &mut |_| {}).unwrap();
+    crate::inspect::pool(&disk, Path::new("/pool"), true, &mut |_| {}).unwrap();
     let trace = disk.trace();
     assert!(trace.len() > 10 && trace.iter().all(|one| !one.kind.changes_the_disk()));
 }
