@@ -1,6 +1,6 @@
 //! `standpipe wal cat`: the events themselves.
 
-use std::io::{self, BufWriter, StdoutLock};
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,6 +8,7 @@ use standpipe_wal::{Offset, StreamName};
 
 use super::super::output;
 use super::look::{Agent, Place};
+use super::progress::{Counted, Progress};
 use super::read::{Extent, Reader, extent};
 use crate::cli::place::PlaceArgs;
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
@@ -86,17 +87,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         (false, false) => Format::Raw,
     };
     let end = if args.null { b'\0' } else { b'\n' };
+    let left = args.count.unwrap_or(u64::MAX);
+    // On a terminal the events themselves show how far it is, and nobody knows the end of --follow.
+    let progress = if args.follow || io::stdout().is_terminal() {
+        Progress::none()
+    } else {
+        Progress::of_events(until.saturating_sub(from).min(left), args.stream.as_str())
+    };
+    let printer = Printer::new(BufWriter::new(io::stdout().lock()), format, end);
     let mut cat = Cat {
         place: &place,
         reader: Reader::new(&place, &args.stream, Offset::new(from)),
-        left: args.count.unwrap_or(u64::MAX),
-        printer: Printer::new(BufWriter::new(io::stdout().lock()), format, end),
+        left,
+        printer: Counted::new(printer, progress),
     };
     match cat.run(begin, &args.stream, args.follow) {
         // Whoever closed the pipe has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(EXIT_OK),
         Err(error) => Err(error),
-        Ok(()) if cat.printer.lost() > 0 => Ok(EXIT_FAILURE),
+        Ok(()) if cat.printer.taker.lost() > 0 => Ok(EXIT_FAILURE),
         Ok(()) => Ok(EXIT_OK),
     }
 }
@@ -111,7 +120,7 @@ struct Cat<'a> {
     place: &'a Place,
     reader: Reader,
     left: u64,
-    printer: Printer<BufWriter<StdoutLock<'a>>>,
+    printer: Counted<Printer<BufWriter<StdoutLock<'a>>>>,
 }
 
 impl Cat<'_> {
@@ -121,7 +130,7 @@ impl Cat<'_> {
         loop {
             let before = self.reader.offset();
             self.reader.read(&now, &mut self.left, &mut self.printer)?;
-            self.printer.flush()?;
+            self.printer.taker.flush()?;
             if !follow || self.left == 0 {
                 return Ok(());
             }

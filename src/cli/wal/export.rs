@@ -15,8 +15,8 @@ use super::super::output::{self, Style};
 use super::super::table::{Align, Cell, Table};
 use super::cat::format::{Format, Printer};
 use super::look::{Agent, Place};
-use super::progress::Progress;
-use super::read::{Reader, Taker, Why, extent};
+use super::progress::{Counted, Progress};
+use super::read::{Reader, extent};
 use super::seen::Seen;
 use crate::cli::place::PlaceArgs;
 use crate::cli::{EXIT_FAILURE, EXIT_OK, human};
@@ -158,14 +158,11 @@ fn export(
         (false, false) => (Format::Raw, b'\n'),
     };
     let gzip = args.gzip.then(Compression::default);
-    let mut taker = Exporting {
-        printer: Printer::new(Output::new(file.handle()?, gzip), format, end),
-        progress: Progress::of(extent.until.get().saturating_sub(from.get())),
-        events: 0,
-    };
-    taker.progress.counts_events(stream.as_str());
+    let printer = Printer::new(Output::new(file.handle()?, gzip), format, end);
+    let there = extent.until.get().saturating_sub(from.get());
+    let mut taker = Counted::new(printer, Progress::of_events(there, stream.as_str()));
     Reader::new(place, stream, from).read(&extent, &mut u64::MAX.clone(), &mut taker)?;
-    let Exporting { printer, events, .. } = taker;
+    let Counted { taker: printer, events, .. } = taker;
     let (lost_events, ambiguous_events) = (printer.lost(), printer.ambiguous());
     printer.into_inner().finish().with_context(|| format!("write {}", file.path.display()))?;
     let bytes = file.finish(path)?;
@@ -179,26 +176,6 @@ fn export(
         lost_events,
         ambiguous_events,
     })
-}
-
-/// Prints, and counts.
-struct Exporting {
-    printer: Printer<Output>,
-    progress: Progress,
-    events: u64,
-}
-
-impl Taker for Exporting {
-    fn event(&mut self, offset: u64, time_ms: u64, payload: &[u8]) -> io::Result<()> {
-        self.events += 1;
-        self.progress.add(1);
-        self.printer.event(offset, time_ms, payload)
-    }
-
-    fn missing(&mut self, range: std::ops::Range<u64>, why: Why) -> io::Result<()> {
-        self.progress.add(range.end - range.start);
-        self.printer.missing(range, why)
-    }
 }
 
 /// Where the bytes go.

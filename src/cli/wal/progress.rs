@@ -1,8 +1,12 @@
 //! How far a long command is: a bar on standard error, where that is a terminal and it takes long.
 
+use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::read::{Taker, Why};
 
 /// What is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,13 +38,20 @@ impl Progress {
         Self { bar, begin: Instant::now(), bytes: 0, told: 0, step: bytes / STEPS }
     }
 
-    /// Counts the events of a stream instead.
-    pub(super) fn counts_events(&self, stream: &str) {
+    /// Of so many events of a stream.
+    pub(super) fn of_events(events: u64, stream: &str) -> Self {
+        let progress = Self::of(events);
         let template = "{bar:30} {percent:>3} % {human_pos:>14} events {eta:>4}  {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style);
+            progress.bar.set_style(style);
         }
-        self.say(stream);
+        progress.say(stream);
+        progress
+    }
+
+    /// Never shows: something else does, or nobody knows how much there will be.
+    pub(super) fn none() -> Self {
+        Self { step: u64::MAX, ..Self::of(0) }
     }
 
     /// So many more are done.
@@ -71,5 +82,32 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Hands on what is read, and counts it.
+#[derive(Debug)]
+pub(super) struct Counted<T> {
+    pub(super) taker: T,
+    pub(super) progress: Progress,
+    pub(super) events: u64,
+}
+
+impl<T> Counted<T> {
+    pub(super) fn new(taker: T, progress: Progress) -> Self {
+        Self { taker, progress, events: 0 }
+    }
+}
+
+impl<T: Taker> Taker for Counted<T> {
+    fn event(&mut self, offset: u64, time_ms: u64, payload: &[u8]) -> io::Result<()> {
+        self.events += 1;
+        self.progress.add(1);
+        self.taker.event(offset, time_ms, payload)
+    }
+
+    fn missing(&mut self, range: Range<u64>, why: Why) -> io::Result<()> {
+        self.progress.add(range.end - range.start);
+        self.taker.missing(range, why)
     }
 }

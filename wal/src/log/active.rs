@@ -147,3 +147,130 @@ pub(crate) fn write_all(
     }
     Ok(position)
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::fs::Fs;
+    use crate::fs::sim::{Fault, Kind, SimFs};
+    use crate::offset::Offset;
+
+    const PATH: &str = "/segment";
+
+    fn active(disk: &SimFs) -> Active {
+        let file = disk.create(Path::new(PATH)).unwrap();
+        Active::new(file, PATH.into(), 1, 0)
+    }
+
+    fn append(active: &mut Active, bytes: usize) {
+        active.append(&mut [IoSlice::new(&vec![b'x'; bytes])]).unwrap();
+    }
+
+    fn seal(active: Active) -> u64 {
+        let offset = Offset::new(1);
+        let header = Header {
+            salt: 1,
+            base: offset,
+            count: 0,
+            flags: crate::Flags::default(),
+            seal: true,
+            durable: offset,
+            time_ms: 1,
+        };
+        active.seal(&header).unwrap()
+    }
+
+    fn size(disk: &SimFs) -> u64 {
+        disk.read(Path::new(PATH)).unwrap().len() as u64
+    }
+
+    #[test]
+    fn room_is_reserved_ahead_in_growing_steps_up_to_the_segment_and_for_what_is_larger() {
+        let disk = SimFs::new(1);
+        let mut active = active(&disk);
+        let kib = [(1, 64), (60, 64), (61, 128), (125, 256), (253, 300), (296, 300), (400, 404)];
+        for (bytes, reserved) in kib {
+            active.reserve(bytes << 10, 300 << 10).unwrap();
+            assert_eq!((size(&disk), active.disk_bytes()), (reserved << 10, reserved << 10));
+        }
+        append(&mut active, 10_000);
+        assert_eq!(active.room(300 << 10), (300 << 10) - 4096 - 10_000 - 48);
+        assert_eq!(active.room(14_143), 0);
+        assert_eq!(active.room(14_145), 1);
+    }
+
+    #[test]
+    fn where_there_is_no_room_to_reserve_ahead_what_is_needed_is_reserved() {
+        let disk = SimFs::new(1);
+        let mut active = active(&disk);
+        disk.inject_on(Kind::Allocate, Fault::NoSpace, 0, 1);
+        active.reserve(10_000, 1 << 20).unwrap();
+        assert_eq!(size(&disk), 14_096);
+        disk.inject_on(Kind::Allocate, Fault::NoSpace, 0, 2);
+        assert!(matches!(active.reserve(10_001, 1 << 20), Err(Trouble::Full(_))));
+        disk.inject_on(Kind::Allocate, Fault::Io, 0, 1);
+        assert!(matches!(active.reserve(10_001, 1 << 20), Err(Trouble::Failed(_))));
+        assert_eq!(size(&disk), 14_096);
+    }
+
+    #[test]
+    fn a_seal_cuts_off_more_than_what_is_used_and_leaves_less() {
+        for (frames, bytes) in [(28_623, 32_767), (28_624, 65_536), (50_000, 65_536)] {
+            let disk = SimFs::new(1);
+            let mut active = active(&disk);
+            active.reserve(1, 1 << 20).unwrap();
+            append(&mut active, frames);
+            assert_eq!((seal(active), size(&disk)), (bytes, bytes), "{frames}");
+        }
+    }
+
+    /// A file system that cannot reserve.
+    #[derive(Debug)]
+    struct Growing(Arc<dyn File>);
+
+    impl File for Growing {
+        fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, position)
+        }
+
+        fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+            self.0.write_at(slices, position)
+        }
+
+        fn allocate(&self, _position: u64, _length: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            self.0.truncate(length)
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            self.0.size()
+        }
+
+        fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+            self.0.next_data(position)
+        }
+
+        fn data_end(&self, position: u64) -> io::Result<u64> {
+            self.0.data_end(position)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_reserved_the_file_grows_by_being_written() {
+        let disk = SimFs::new(1);
+        let file = disk.create(Path::new(PATH)).unwrap();
+        let mut active = Active::new(Arc::new(Growing(file)), PATH.into(), 1, 0);
+        active.reserve(10_000, 1 << 20).unwrap();
+        append(&mut active, 10_000);
+        assert_eq!((size(&disk), active.disk_bytes()), (14_096, 14_096));
+    }
+}

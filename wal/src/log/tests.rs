@@ -61,9 +61,13 @@ impl World {
     }
 
     pub(crate) fn open(&self, committed: u64) -> (Log, Recovery) {
+        self.open_at(committed, 1)
+    }
+
+    pub(crate) fn open_at(&self, committed: u64, now_ms: u64) -> (Log, Recovery) {
         let stream = "orders".parse().unwrap();
         let committed = Offset::new(committed);
-        Log::open(&self.fs, &self.streams(), &stream, &self.options, committed, 1).unwrap()
+        Log::open(&self.fs, &self.streams(), &stream, &self.options, committed, now_ms).unwrap()
     }
 
     pub(crate) fn tail(&self, from: u64) -> Tail {

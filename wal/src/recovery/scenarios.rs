@@ -5,6 +5,8 @@ use crate::log::Log;
 use crate::log::tests::{SEGMENT, World, name, numbered, offsets, read, write_tens};
 use crate::tail::Cause;
 
+mod strangers;
+
 /// Of a frame of ten events of 96 bytes.
 const FRAME: u64 = 48 + 10 * 100;
 
@@ -294,27 +296,6 @@ fn an_unfinished_draft_is_removed_and_foreign_files_are_set_aside() {
     assert_eq!(all(&log, &world, 0), ((0..30).collect(), vec![]));
     assert_eq!(world.names(), [&name(0), &name(20), "notes.txt", "quarantine"]);
     assert_eq!(world.read(&format!("quarantine/{}", name(500))), copy);
-}
-
-#[test]
-fn a_segment_of_another_life_does_not_hide_the_real_ones() {
-    let other = World::new(SEGMENT);
-    let (mut log, _) = other.open(25);
-    log.push(numbered(25..40, 96), 1);
-    log.sync(1).unwrap();
-    drop(log);
-    let world = World::new(SEGMENT);
-    world.options.entropy.u64();
-    let (mut log, _) = world.open(0);
-    write_tens(&mut log, 0..3, 96);
-    log.close(1).unwrap();
-    world.plant(&name(25), &other.read(&name(25)));
-    let (log, recovery) = world.open(0);
-    // Which of two alike is the stranger cannot be known; what counts is that reading never mixes
-    // them, and that the other is kept.
-    assert_eq!(recovery.set_aside.len(), 1, "{recovery:?}");
-    let (found, _) = all(&log, &world, 0);
-    assert!(found.is_sorted() && found.len() >= 15, "{found:?}");
 }
 
 #[test]

@@ -123,6 +123,20 @@ fn what_is_lost_on_both_sides_of_a_boundary_is_one_range() {
 }
 
 #[test]
+fn of_a_segment_that_was_removed_only_what_it_held_is_lost() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..2, 96);
+    log.roll_idle(1).unwrap();
+    write_tens(&mut log, 2..3, 96);
+    log.close(1).unwrap();
+    // Begins a segment at 40, which says that the log ended at 30.
+    drop(world.open(40));
+    world.fs.remove(&world.path("00000000000000000020.seg")).unwrap();
+    assert_eq!(checked(&world, 0, None).lost(), [offsets(20..30)]);
+}
+
+#[test]
 fn segments_that_are_trimmed_meanwhile_are_counted_and_no_error() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);

@@ -1,0 +1,99 @@
+//! Segments that were brought here from another life of the log, and frames that are no part of it.
+
+use super::*;
+use crate::Flags;
+use crate::frame::Header;
+use crate::inspect::verify::{Request, verify};
+
+#[test]
+fn a_segment_of_another_life_does_not_hide_the_real_ones() {
+    let other = World::new(SEGMENT);
+    let (mut log, _) = other.open(25);
+    log.push(numbered(25..40, 96), 1);
+    log.sync(1).unwrap();
+    drop(log);
+    let world = World::new(SEGMENT);
+    world.options.entropy.u64();
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    log.close(1).unwrap();
+    world.plant(&name(25), &other.read(&name(25)));
+    let (log, recovery) = world.open(0);
+    // Which of two alike is the stranger cannot be known; what counts is that reading never mixes
+    // them, and that the other is kept.
+    assert_eq!(recovery.set_aside.len(), 1, "{recovery:?}");
+    let (found, _) = all(&log, &world, 0);
+    assert!(found.is_sorted() && found.len() >= 15, "{found:?}");
+}
+
+/// A log of another life with events of ten bytes, whose segment is begun at a time.
+fn another_life(offsets: Range<u64>, begun_ms: u64) -> World {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open_at(offsets.start, begun_ms);
+    log.push(numbered(offsets, 10), 1);
+    log.sync(begun_ms).unwrap();
+    world
+}
+
+#[test]
+fn of_two_lives_that_overlap_the_one_that_was_begun_later_is_believed() {
+    let other = another_life(25..40, 5);
+    for (begun_ms, found, set_aside) in [(6, 0..30, 25), (4, 25..40, 0)] {
+        let world = World::new(SEGMENT);
+        world.options.entropy.u64();
+        let (mut log, _) = world.open(0);
+        log.push(numbered(0..30, 10), 1);
+        log.sync(begun_ms).unwrap();
+        log.close(begun_ms).unwrap();
+        world.plant(&name(25), &other.read(&name(25)));
+        let (log, recovery) = world.open(0);
+        assert_eq!(recovery.set_aside, [world.path("quarantine").join(name(set_aside))]);
+        assert_eq!(all(&log, &world, found.start).0, found.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_segment_of_another_life_is_a_stranger_before_two_that_know_each_other() {
+    let world = World::new(SEGMENT);
+    world.options.entropy.u64();
+    let (mut log, _) = world.open(25);
+    log.push(numbered(25..40, 10), 1);
+    log.sync(1).unwrap();
+    log.roll_idle(1).unwrap();
+    log.push(numbered(40..50, 10), 1);
+    log.close(1).unwrap();
+    // It was begun later, which is no reason to believe it.
+    world.plant(&name(0), &another_life(0..30, 9).read(&name(0)));
+    let (log, recovery) = world.open(0);
+    assert_eq!(recovery.set_aside, [world.path("quarantine").join(name(0))]);
+    assert_eq!(all(&log, &world, 25).0, (25..50).collect::<Vec<_>>());
+}
+
+/// Whatever stands at the beginning of its segment, the one behind it knows its salt.
+#[test]
+fn the_salt_of_a_damaged_header_is_the_one_that_the_next_header_names() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    log.roll_idle(1).unwrap();
+    let body = numbered(0..10, 96);
+    let stranger = Header {
+        salt: 77,
+        base: Offset::ZERO,
+        count: 10,
+        flags: Flags::default(),
+        seal: false,
+        durable: Offset::ZERO,
+        time_ms: 1,
+    };
+    let encoded = stranger.encode([body.body()].into_iter());
+    world.damage(&name(0), position(0), &[&encoded, body.body()].concat());
+    world.damage(&name(0), 0, &[0xff; 300]);
+    let (_log, recovery) = world.open(0);
+    assert_eq!(recovery.damaged_headers, [world.path(&name(0))]);
+    let (fs, dir, stream) = world.place();
+    let request = Request { committed: Offset::ZERO, durable: None };
+    let checked = verify(fs, &dir, &stream, request, &mut |_| {}).unwrap();
+    assert_eq!(checked.segments[0].events, 20);
+    assert_eq!(checked.lost(), [offsets(0..10)]);
+}
