@@ -51,7 +51,9 @@ impl Progress {
 
     /// Never shows: something else does, or nobody knows how much there will be.
     pub(super) fn none() -> Self {
-        Self { step: u64::MAX, ..Self::of(0) }
+        let mut progress = Self::of(0);
+        progress.step = u64::MAX;
+        progress
     }
 
     /// So many more are done.

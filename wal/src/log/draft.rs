@@ -141,3 +141,82 @@ impl Workshop {
         let _gone = self.fs.remove(&draft.active.path).is_ok();
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fs::sim::{Fault, Kind, SimFs};
+    use crate::offset::Offset;
+    use crate::segment::{LogId, Predecessor};
+
+    const DIR: &str = "/stream";
+
+    fn header(reason: Reason) -> Header {
+        Header {
+            stream: "stream".parse().unwrap(),
+            base: Offset::ZERO,
+            log_id: LogId::new([1; 16]),
+            salt: 1,
+            predecessor: Predecessor { salt: 0, end: Offset::ZERO },
+            reason,
+            recycled: false,
+            created_ms: 1,
+        }
+    }
+
+    /// A file of 256 KiB that is full of the same byte is in the pool.
+    fn workshop(disk: &SimFs) -> Workshop {
+        disk.create_dir(Path::new(DIR)).unwrap();
+        let old = Path::new("/stream/old");
+        disk.plant(old, &[b'o'; 256 << 10]).unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let pool = Pool::open(Arc::clone(&fs), "/pool".into(), 1 << 20, Duration::MAX).unwrap();
+        let offered = pool.offer(old, 256 << 10, 1).unwrap().unwrap();
+        pool.settle(vec![offered]);
+        Workshop { fs, dir: DIR.into(), pool: Some(Arc::new(pool)), segment_bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn a_file_of_the_pool_begins_with_a_header_and_no_frame_of_its_earlier_life() {
+        let disk = SimFs::new(1);
+        let workshop = workshop(&disk);
+        let draft = workshop.draft(&header(Reason::Roll), 0).unwrap();
+        let bytes = disk.read(&draft.active.path).unwrap();
+        let (block, rest) = bytes.split_at(SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES);
+        assert!(block[SEGMENT_HEADER_BYTES..].iter().all(|byte| *byte == 0));
+        assert!(rest.iter().all(|byte| *byte == b'o') && rest.len() > 250_000);
+    }
+
+    #[test]
+    fn where_space_is_short_the_pool_is_given_up_for_a_segment() {
+        let disk = SimFs::new(1);
+        let workshop = workshop(&disk);
+        // Once ahead, once for what is needed.
+        disk.inject_on(Kind::Allocate, Fault::NoSpace, 0, 2);
+        workshop.draft(&header(Reason::First), 1).unwrap();
+        assert_eq!(workshop.pool.as_ref().unwrap().bytes(), 0);
+        disk.inject_on(Kind::Allocate, Fault::NoSpace, 0, 2);
+        let full = workshop.draft(&Header { base: Offset::new(7), ..header(Reason::First) }, 1);
+        assert!(matches!(full, Err(Trouble::Full(_))), "{full:?}");
+        disk.inject_on(Kind::Create, Fault::NoSpace, 0, 1);
+        let full = workshop.draft(&Header { base: Offset::new(9), ..header(Reason::First) }, 1);
+        assert!(matches!(full, Err(Trouble::Full(_))), "{full:?}");
+    }
+
+    #[test]
+    fn what_came_to_nothing_leaves_no_file() {
+        let disk = SimFs::new(1);
+        let workshop = workshop(&disk);
+        for (kind, fault) in [(Kind::Write, Fault::Io), (Kind::Allocate, Fault::Io)] {
+            disk.inject_on(kind, fault, 0, 1);
+            assert!(matches!(workshop.draft(&header(Reason::First), 1), Err(Trouble::Failed(_))));
+            assert_eq!(disk.list(Path::new(DIR)).unwrap(), []);
+        }
+        let draft = workshop.draft(&header(Reason::First), 1).unwrap();
+        disk.inject_on(Kind::SyncData, Fault::Io, 0, 1);
+        assert!(matches!(workshop.publish(draft), Err(Trouble::Failed(_))));
+        assert_eq!(disk.list(Path::new(DIR)).unwrap(), []);
+    }
+}

@@ -48,12 +48,11 @@ pub(crate) fn judge(
     let gap = (end < next).then_some(end..next);
     let (lost, unproven) =
         newest.map(|content| examine(content, committed, proven)).unwrap_or_default();
-    let unproven_bytes =
-        unreadable_bytes + unproven.iter().map(|bytes| bytes.end - bytes.start).sum::<u64>();
+    let is_unproven = unreadable_bytes > 0 || !unproven.is_empty();
     let identity = chain.iter().rev().find_map(|link| link.header.as_ref()).map(|h| h.log_id);
     let facts = Facts {
         unproven_events: end > proven,
-        unproven_bytes: unproven_bytes > 0,
+        unproven_bytes: is_unproven,
         gap: gap.is_some(),
         identified: identity.is_some(),
         any: !chain.is_empty(),
@@ -68,7 +67,7 @@ pub(crate) fn judge(
         unproven,
         facts,
         decision,
-        new_log_id: new_identity && (!chain.is_empty() || unproven_bytes > 0),
+        new_log_id: new_identity && (!chain.is_empty() || is_unproven),
         log_id: identity.filter(|_| !new_identity),
     }
 }

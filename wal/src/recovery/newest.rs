@@ -135,3 +135,57 @@ fn salted_end(file: &dyn File, salt: u64, from: u64) -> io::Result<u64> {
     }
     Ok(end)
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::Flags;
+    use crate::frame::Header;
+    use crate::fs::sim::SimFs;
+    use crate::fs::{Access, Fs};
+    use crate::limits::READ_BYTES_MIN;
+
+    const SALT: u64 = 0x0123_4567_89ab_cdef;
+
+    /// The header of a frame of so many bytes, without them.
+    fn torn(body_bytes: usize) -> Vec<u8> {
+        let header = Header {
+            salt: SALT,
+            base: Offset::new(7),
+            count: 1,
+            flags: Flags::default(),
+            seal: false,
+            durable: Offset::new(7),
+            time_ms: 1,
+        };
+        header.encode([vec![b'x'; body_bytes].as_slice()].into_iter()).to_vec()
+    }
+
+    /// Reading ends somewhere, and a salt may begin before and end behind it.
+    #[test]
+    fn what_a_torn_frame_claims_is_found_wherever_its_header_stands() {
+        for position in (READ_BYTES_MIN - 70..READ_BYTES_MIN + 10).chain([0, 1, 999]) {
+            let mut bytes = vec![b'.'; 200_000];
+            let header = torn(100);
+            bytes[position..position + header.len()].copy_from_slice(&header);
+            let disk = SimFs::new(1);
+            let path = Path::new("/segment");
+            disk.plant(path, &bytes).unwrap();
+            let file = disk.open(path, Access::Read).unwrap();
+            let end = (position + header.len() + 100) as u64;
+            assert_eq!(salted_end(&*file, SALT, 0).unwrap(), end, "{position}");
+            assert_eq!(salted_end(&*file, !SALT, 0).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn what_a_torn_frame_claims_ends_with_the_file() {
+        let disk = SimFs::new(1);
+        let path = Path::new("/segment");
+        disk.plant(path, &[torn(1000), vec![0; 500]].concat()).unwrap();
+        let file = disk.open(path, Access::Read).unwrap();
+        assert_eq!(salted_end(&*file, SALT, 0).unwrap(), 548);
+    }
+}

@@ -97,3 +97,16 @@ fn the_salt_of_a_damaged_header_is_the_one_that_the_next_header_names() {
     assert_eq!(checked.segments[0].events, 20);
     assert_eq!(checked.lost(), [offsets(0..10)]);
 }
+
+#[test]
+fn a_log_of_which_nothing_can_be_read_is_another_one() {
+    let world = World::new(SEGMENT);
+    let (fs, dir, stream) = world.place();
+    fs.create_dir(&dir.join(stream.as_str())).unwrap();
+    world.plant(&name(0), b"garbage");
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.unproven_bytes, recovery.new_log_id), (7, true));
+    assert_eq!(log.next(), Offset::ZERO);
+    let world = World::new(SEGMENT);
+    assert!(!world.open(0).1.new_log_id, "it was none before");
+}
