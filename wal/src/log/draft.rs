@@ -219,4 +219,31 @@ mod tests {
         assert!(matches!(workshop.publish(draft), Err(Trouble::Failed(_))));
         assert_eq!(disk.list(Path::new(DIR)).unwrap(), []);
     }
+
+    /// Where there is no room for what was pushed, no empty segment is left behind either.
+    #[test]
+    fn a_log_that_finds_no_room_for_its_first_events_begins_no_segment() {
+        let disk = SimFs::new(1);
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let streams = Path::new("/streams");
+        disk.create_dir(streams).unwrap();
+        let options = crate::Options {
+            segment_bytes: 1 << 20,
+            entropy: Arc::new(crate::log::tests::Seeded::new(1)),
+            pool: None,
+        };
+        let stream = "orders".parse().unwrap();
+        let (mut log, _) =
+            crate::Log::open(&fs, streams, &stream, &options, Offset::ZERO, 1).unwrap();
+        for _ in 0..3 {
+            let mut events = crate::Events::default();
+            events.push(&[b'x'; 100_000]);
+            log.push(events, 1);
+        }
+        disk.limit(Some(200 << 10));
+        assert!(log.sync(1).unwrap_err().is_out_of_space());
+        assert_eq!(disk.list(&streams.join("orders")).unwrap(), []);
+        disk.limit(None);
+        assert_eq!(log.sync(1).unwrap().durable, Offset::new(3));
+    }
 }

@@ -213,6 +213,9 @@ mod tests {
         assert_eq!(pending.fitting(u64::MAX, false, 1).frames, 6);
         assert_eq!(pending.fitting(10, false, 1).frames, 0);
         assert_eq!(pending.fitting(10, true, 1).frames, 1);
+        let two = 2 * (48 + 200_008);
+        assert_eq!(pending.fitting(two, false, 1).frames, 2, "they fit exactly");
+        assert_eq!(pending.fitting(two - 1, false, 1).frames, 1);
     }
 
     #[test]

@@ -146,3 +146,87 @@ fn copy(file: &dyn File, range: &Range<u64>, to: &dyn File) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{Fault, Kind, SimFs};
+
+    const DIR: &str = "/quarantine";
+
+    struct Ground {
+        disk: SimFs,
+        quarantine: Quarantine,
+        file: Arc<dyn File>,
+        bytes: Vec<u8>,
+    }
+
+    /// A file of several pieces.
+    fn ground() -> Ground {
+        let disk = SimFs::new(1);
+        let bytes: Vec<u8> = (0..600_000_u32).map(|i| (i % 251) as u8).collect();
+        disk.plant(Path::new("/a.seg"), &bytes).unwrap();
+        disk.create_dir(Path::new(DIR)).unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let file = fs.open(Path::new("/a.seg"), Access::Read).unwrap();
+        Ground { quarantine: Quarantine { fs, dir: DIR.into() }, disk, file, bytes }
+    }
+
+    impl Ground {
+        fn copy(&self) -> Result<PathBuf, Error> {
+            self.quarantine.copy_in(&*self.file, Path::new("/a.seg"), &(1_000..590_000))
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = self.disk.list(Path::new(DIR)).unwrap();
+            entries.into_iter().map(|entry| entry.name).collect()
+        }
+    }
+
+    #[test]
+    fn the_same_bytes_are_kept_once_and_others_beside_them() {
+        let ground = ground();
+        let kept = ground.copy().unwrap();
+        assert_eq!(kept, Path::new("/quarantine/a.1000"));
+        assert_eq!(ground.disk.read(&kept).unwrap(), ground.bytes[1_000..590_000]);
+        assert_eq!(ground.copy().unwrap(), kept);
+        assert_eq!(ground.names(), ["a.1000"]);
+        // As long, but with another end; then of another length.
+        let mut other = ground.bytes[1_000..590_000].to_vec();
+        other[588_000] ^= 1;
+        ground.disk.plant(&kept, &other).unwrap();
+        assert_eq!(ground.copy().unwrap(), Path::new("/quarantine/a.1000.1"));
+        ground.disk.plant(&kept, b"short").unwrap();
+        assert_eq!(ground.copy().unwrap(), Path::new("/quarantine/a.1000.1"));
+        assert_eq!(ground.names(), ["a.1000", "a.1000.1"]);
+    }
+
+    #[test]
+    fn half_a_copy_is_replaced_and_what_cannot_be_looked_at_is_not() {
+        let ground = ground();
+        ground.disk.plant(Path::new("/quarantine/a.1000.part"), b"half").unwrap();
+        for (kind, said) in [(Kind::Open, "cannot open"), (Kind::Remove, "cannot remove")] {
+            ground.disk.inject_on(kind, Fault::Io, 0, 1);
+            let error = ground.copy().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let kept = ground.copy().unwrap();
+        assert_eq!(ground.disk.read(&kept).unwrap(), ground.bytes[1_000..590_000]);
+        assert_eq!(ground.names(), ["a.1000"]);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_looked_at_stays_where_it_is() {
+        let ground = ground();
+        ground.disk.inject_on(Kind::CreateDir, Fault::Io, 0, 1);
+        let error = make_dir(&ground.disk, Path::new("/new")).unwrap_err().to_string();
+        assert!(error.contains("cannot create /new"), "{error}");
+        ground.disk.inject_on(Kind::List, Fault::Io, 0, 1);
+        let error = make_dir(&ground.disk, Path::new(DIR)).unwrap_err().to_string();
+        assert!(error.contains("cannot list /quarantine"), "{error}");
+        assert_eq!(make_dir(&ground.disk, Path::new(DIR)).unwrap(), None);
+        assert_eq!(ground.disk.list(Path::new("/")).unwrap().len(), 2);
+        let moved = make_dir(&ground.disk, Path::new("/a.seg")).unwrap();
+        assert_eq!(moved, Some("/~a.seg".into()));
+    }
+}
