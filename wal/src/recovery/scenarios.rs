@@ -25,6 +25,13 @@ fn all(log: &Log, world: &World, from: u64) -> (Vec<u64>, Vec<(Range<Offset>, Ca
     read(&mut world.tail(from), log.durable())
 }
 
+/// What the headers say of why their segments were begun.
+fn begun_because(world: &World) -> Vec<Reason> {
+    let (fs, dir, stream) = world.place();
+    let report = crate::inspect::stream(fs, &dir, &stream).unwrap();
+    report.segments.iter().filter_map(|segment| segment.reason).collect()
+}
+
 #[test]
 fn a_torn_last_frame_is_unproven_and_kept_aside() {
     let world = World::new(SEGMENT);
@@ -39,6 +46,7 @@ fn a_torn_last_frame_is_unproven_and_kept_aside() {
     assert_eq!(recovery.known_ids, [id], "what was noted about it stays true");
     let kept = world.read(&format!("quarantine/{:020}.{}", 0, position(2)));
     assert_eq!(kept.len() as u64, FRAME);
+    assert_eq!(begun_because(&world), [Reason::First, Reason::Recovery]);
     assert_eq!(all(&log, &world, 0), ((0..20).collect(), vec![]));
     let newer = log.log_id();
     drop(log);
@@ -131,6 +139,37 @@ fn the_end_of_a_long_log_is_found_without_its_beginning() {
 }
 
 #[test]
+fn a_torn_end_of_a_long_log_is_found_without_its_beginning() {
+    let world = World::new(16 << 20);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..400, 96);
+    drop(log);
+    world.damage(&name(0), position(7) + 4, b"??");
+    world.damage(&name(0), position(399) + 100, b"??");
+    let (_log, recovery) = world.open(0);
+    // The frame before the torn one proves all but itself.
+    assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(3990), 10));
+    assert_eq!((recovery.lost.as_slice(), recovery.unproven_bytes), ([].as_slice(), FRAME));
+}
+
+#[test]
+fn a_sync_of_many_frames_is_written_again_as_a_whole() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..1, 96);
+    for run in 1..41 {
+        // Frames of their own: those beside them have another flag.
+        let mut events = crate::Events::with_capacity(0, crate::Flags { raw: run % 2 == 0 });
+        events.push(format!("{run:096}").as_bytes());
+        log.push(events, 1);
+    }
+    log.sync(1).unwrap();
+    drop(log);
+    let (_log, recovery) = world.open(0);
+    assert_eq!((recovery.next, recovery.rewritten_events), (Offset::new(50), 40));
+}
+
+#[test]
 fn when_the_last_frames_are_all_torn_everything_is_read() {
     let world = World::new(SEGMENT);
     killed(&world, 30);
@@ -163,6 +202,7 @@ fn a_hole_that_nothing_proves_is_left_out_and_said_so_by_the_log() {
     assert_eq!((recovery.rewritten_events, recovery.unproven_bytes), (20, FRAME));
     assert_eq!((recovery.next, recovery.lost.len()), (Offset::new(40), 0));
     assert_eq!(world.names(), [name(0), name(20), "quarantine".into()]);
+    assert_eq!(begun_because(&world), [Reason::First, Reason::Gap]);
     let expected: Vec<u64> = (0..10).chain(20..40).collect();
     let missing = vec![(offsets(10..20), Cause::Unproven)];
     assert_eq!(all(&log, &world, 0), (expected, missing));

@@ -104,3 +104,24 @@ impl Survey {
         Ok(())
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{Fault, Kind, SimFs};
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_neither_gone_nor_a_stranger() {
+        let disk = SimFs::new(1);
+        let dir = Path::new("/orders");
+        disk.create_dir(dir).unwrap();
+        disk.plant(&dir.join("00000000000000000000.seg"), b"damaged").unwrap();
+        let stream = "orders".parse().unwrap();
+        for fault in [Fault::Io, Fault::TooManyFiles] {
+            disk.inject_on(Kind::Open, fault, 0, 1);
+            let error = survey(&disk, dir, &stream).unwrap_err().to_string();
+            assert!(error.contains("cannot open"), "{error}");
+        }
+        assert_eq!(survey(&disk, dir, &stream).unwrap().segments.len(), 1);
+    }
+}

@@ -126,6 +126,31 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "sim")]
+    #[test]
+    fn everything_else_is_asked_of_the_file_itself() {
+        use std::path::Path;
+
+        use crate::fs::Fs;
+        use crate::fs::sim::{Fault, Kind, SimFs};
+
+        let disk = SimFs::new(1);
+        let path = Path::new("/file");
+        let written = Written::new(disk.create(path).unwrap()).unwrap();
+        assert_eq!(written.write_at(&[IoSlice::new(b"abc"), IoSlice::new(b"de")], 1).unwrap(), 5);
+        assert_eq!(disk.read(path).unwrap(), b"\0abcde");
+        written.allocate(0, 100).unwrap();
+        assert_eq!((written.size().unwrap(), disk.read(path).unwrap().len()), (100, 100));
+        written.truncate(4).unwrap();
+        assert_eq!(disk.read(path).unwrap(), b"\0abc");
+        let written = Written::new(disk.open(path, crate::fs::Access::ReadWrite).unwrap()).unwrap();
+        assert_eq!((written.next_data(0).unwrap(), written.data_end(1).unwrap()), (Some(1), 4));
+        written.allocate(0, 50).unwrap();
+        assert_eq!((written.next_data(4).unwrap(), written.data_end(4).unwrap()), (None, 50));
+        disk.inject_on(Kind::SyncData, Fault::Io, 0, 1);
+        assert!(written.sync_data().is_err());
+    }
+
     #[test]
     fn reading_ahead_ends_where_the_last_data_ends_and_a_frame_is_read_beyond() {
         let file = Arc::new(Holed::default());

@@ -265,4 +265,15 @@ mod tests {
         assert!(pool.take().is_none());
         assert_eq!(fs.list(&dir).unwrap(), []);
     }
+
+    #[test]
+    fn a_file_that_cannot_be_moved_takes_no_room() {
+        let root = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let pool = Pool::open(fs, root.path().join("pool"), 100, AGE).unwrap();
+        for _ in 0..3 {
+            assert!(pool.offer(&root.path().join("missing"), 60, 1).is_err());
+            assert_eq!(pool.bytes(), 0);
+        }
+    }
 }

@@ -39,3 +39,53 @@ pub(crate) fn find_salt(file: &dyn File, base: Offset) -> io::Result<Option<u64>
     }
     Ok(None)
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::Flags;
+    use crate::frame::Header;
+    use crate::fs::sim::SimFs;
+    use crate::fs::{Access, Fs};
+
+    const BASE: u64 = 100;
+
+    fn frame(salt: u64, base: u64) -> Vec<u8> {
+        let body = crate::log::tests::numbered(base..base + 10, 96);
+        let (base, count) = (Offset::new(base), 10);
+        let flags = Flags::default();
+        let header = Header { salt, base, count, flags, seal: false, durable: base, time_ms: 1 };
+        [&header.encode([body.body()].into_iter()), body.body()].concat()
+    }
+
+    /// The salt of a segment that begins at `BASE` and holds this behind its header.
+    fn salt_of(parts: &[&[u8]]) -> Option<u64> {
+        let disk = SimFs::new(1);
+        let path = Path::new("/segment");
+        let header = [0xff; SEGMENT_HEADER_BYTES];
+        disk.plant(path, &[&header, parts.concat().as_slice(), &[0; 500]].concat()).unwrap();
+        let file = disk.open(path, Access::Read).unwrap();
+        find_salt(&*file, Offset::new(BASE)).unwrap()
+    }
+
+    #[test]
+    fn the_frame_behind_the_header_decides() {
+        assert_eq!(salt_of(&[&frame(9, BASE)]), Some(9));
+        assert_eq!(salt_of(&[&frame(5, BASE + 1), &frame(9, BASE + 5)]), None, "an earlier life");
+        assert_eq!(salt_of(&[&[0; 48], &frame(9, BASE + 5)]), None);
+        assert_eq!(salt_of(&[b"?"]), None);
+    }
+
+    #[test]
+    fn behind_damage_a_frame_decides_whose_offsets_can_be_reached_there() {
+        // Eleven events without a payload take 44 bytes.
+        let damage = [b'?'; 44];
+        let reached = frame(9, BASE + 5);
+        for base in [BASE + 12, BASE + 50, BASE - 1] {
+            assert_eq!(salt_of(&[&damage, &frame(5, base), &reached]), Some(9), "{base}");
+        }
+        assert_eq!(salt_of(&[&damage, &frame(5, BASE + 11), &reached]), Some(5));
+    }
+}

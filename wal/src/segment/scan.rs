@@ -204,6 +204,58 @@ mod tests {
         u64::from_le_bytes(bytes[begin..begin + SALT_BYTES].try_into().unwrap())
     }
 
+    fn frame(salt: u64, base: u64) -> Vec<u8> {
+        let body = crate::log::tests::numbered(base..base + 10, 96);
+        let header = Header {
+            salt,
+            base: Offset::new(base),
+            count: 10,
+            flags: crate::Flags::default(),
+            seal: false,
+            durable: Offset::new(base),
+            time_ms: 1,
+        };
+        [&header.encode([body.body()].into_iter()), body.body()].concat()
+    }
+
+    /// Reading ends somewhere, and a salt may begin before and end behind it.
+    #[test]
+    fn a_frame_is_found_behind_other_bytes_wherever_it_stands() {
+        let salt = 0x0123_4567_89ab_cdef;
+        let frame = frame(salt, 7);
+        let world = World::new(SEGMENT);
+        let _log = world.open(0);
+        let read_bytes = crate::limits::READ_BYTES_MIN;
+        for position in (read_bytes - 70..read_bytes + 10).chain([1, 2, 999]) {
+            let other = vec![b'.'; position];
+            let path = format!("file{position}");
+            world.plant(&path, &[other.as_slice(), &frame, &[0; 5000]].concat());
+            let file = world.fs.open(&world.path(&path), Access::Read).unwrap();
+            let find = |salt, expected| {
+                let mut window = Window::at(0);
+                frame_behind(&*file, &mut window, salt, Offset::new(expected)).unwrap()
+            };
+            let found = find(salt, 0).map(|found| found.position);
+            assert_eq!(found, Some(position as u64));
+            assert_eq!(find(salt, 8), None, "its offsets were passed");
+            assert_eq!(find(!salt, 0), None);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_has_changed_since_it_was_found_is_not_read() {
+        let world = World::new(SEGMENT);
+        let (mut log, _) = world.open(0);
+        write_tens(&mut log, 0..2, 96);
+        let salt = salt(&world);
+        let file = world.fs.open(&world.path(&name(0)), Access::Read).unwrap();
+        let mut walk = Scan::new(&*file, salt, Offset::ZERO);
+        let Item::Frame(found) = walk.next().unwrap() else { panic!("no frame") };
+        assert_eq!(read_frame(&*file, &found).unwrap().unwrap().len() as u64, FRAME);
+        world.damage(&name(0), position(0), &frame(salt, 3));
+        assert_eq!(read_frame(&*file, &found).unwrap(), None);
+    }
+
     /// A write that went to the wrong place puts a frame that is right in itself where offsets have
     /// already passed it: directly behind a frame, or behind bytes that are none.
     #[test]

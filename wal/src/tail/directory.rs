@@ -1,5 +1,6 @@
 //! Finds the segment that holds an offset, in a directory that may change at any moment.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ enum Named {
     },
     /// Damaged beyond use, or brought here from another place: as if it were not there.
     Useless,
-    /// Gone between listing and opening.
+    /// Gone between listing and opening. Where it is listed again, it is a name that leads nowhere.
     Gone,
 }
 
@@ -89,6 +90,7 @@ impl Directory {
 
     /// The segment that holds `offset`: the last one that begins at or before it.
     pub(super) fn find(&self, offset: Offset) -> Result<Place, Error> {
+        let mut vanished = BTreeSet::new();
         'listing: loop {
             let ids = self.ids()?;
             for id in ids.iter().rev().filter(|id| id.base() <= offset) {
@@ -104,8 +106,8 @@ impl Directory {
                         }
                         return Ok(Place::In(segment));
                     }
-                    Named::Useless => {}
-                    Named::Gone => continue 'listing,
+                    Named::Gone if vanished.insert(*id) => continue 'listing,
+                    Named::Useless | Named::Gone => {}
                 }
             }
             for id in ids.iter().filter(|id| id.base() > offset) {
@@ -115,8 +117,8 @@ impl Directory {
                         let at = header.map_or(successor, |header| header.predecessor.end);
                         return Ok(Place::Before(End { at, successor }));
                     }
-                    Named::Useless => {}
-                    Named::Gone => continue 'listing,
+                    Named::Gone if vanished.insert(*id) => continue 'listing,
+                    Named::Useless | Named::Gone => {}
                 }
             }
             return Ok(Place::Nowhere);
@@ -137,12 +139,13 @@ impl Directory {
 
     /// Where a segment ends: only a header that names this segment's salt says it exactly.
     pub(super) fn bound(&self, segment: &Segment) -> Result<Bound, Error> {
+        let mut vanished = BTreeSet::new();
         'listing: loop {
             for id in self.ids()?.into_iter().filter(|id| *id > segment.id) {
                 let header = match self.open(id)? {
                     Named::Segment { header, .. } => header,
-                    Named::Useless => continue,
-                    Named::Gone => continue 'listing,
+                    Named::Gone if vanished.insert(id) => continue 'listing,
+                    Named::Useless | Named::Gone => continue,
                 };
                 let successor = id.base();
                 let predecessor = header.map(|header| header.predecessor);

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::fs::File;
-use crate::offset::{self, Offset};
+use crate::offset::Offset;
 use crate::recovery::chain::Opened;
 use crate::recovery::newest::residue;
 use crate::segment::scan::{Found, Item};
@@ -12,7 +12,7 @@ use crate::segment::scan::{Found, Item};
 use super::Request;
 
 /// How much is read between two words about the progress.
-const PROGRESS_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const PROGRESS_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What a segment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +60,6 @@ impl SegmentCheck {
     /// Whether all is as it was written.
     pub fn is_clean(&self) -> bool {
         self.header && self.damage.is_empty()
-    }
-
-    /// Events that are missing from it, whatever the reason.
-    pub fn missing(&self) -> u64 {
-        self.damage.iter().map(|damage| offset::count(&damage.offsets)).sum()
     }
 }
 

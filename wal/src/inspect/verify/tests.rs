@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::segment::PROGRESS_BYTES;
 use super::*;
 use crate::fs::sim::{Fault, Kind, SimFs};
 use crate::log::tests::{SEGMENT, Seeded, World, numbered, offsets, write_tens};
@@ -33,7 +34,10 @@ fn closed(world: &World) -> Vec<SegmentCheck> {
     log.close(1).unwrap();
     let verified = checked(world, 0, None);
     assert!(verified.is_clean() && verified.segments.len() > 1, "{verified:?}");
-    assert_eq!(verified.segments.iter().map(|segment| segment.events).sum::<u64>(), 1000);
+    let sum = |what: fn(&SegmentCheck) -> u64| verified.segments.iter().map(what).sum::<u64>();
+    assert_eq!((sum(|one| one.events), sum(|one| one.superseded)), (1000, 0));
+    assert_eq!(sum(|one| one.frames), 100 + verified.segments.len() as u64, "each has a seal");
+    assert!(verified.segments.iter().all(|one| one.gaps.is_empty() && one.taken_out.is_empty()));
     assert_eq!(verified.next_start.action, Action::Keep);
     verified.segments
 }
@@ -167,6 +171,47 @@ fn a_segment_that_cannot_be_opened_is_not_taken_for_trimmed() {
         disk.inject_on(Kind::Open, Fault::TooManyFiles, 0, 1);
     });
     assert!(verified.unwrap_err().to_string().contains("cannot open"));
+}
+
+#[test]
+fn what_recovery_left_out_is_a_gap_and_no_damage() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..1, 96);
+    // Three frames of one sync: each proves only the first.
+    for run in 1..4 {
+        let mut events = crate::Events::with_capacity(0, crate::Flags { raw: run == 2 });
+        (0..10).for_each(|_| events.push(&[b'x'; 96]));
+        log.push(events, 1);
+    }
+    log.sync(1).unwrap();
+    drop(log);
+    world.damage("00000000000000000000.seg", position(2) + 100, b"??");
+    drop(world.open(0));
+    let verified = checked(&world, 0, None);
+    assert!(verified.is_clean(), "{verified:?}");
+    let newest = verified.segments.last().unwrap();
+    assert_eq!((newest.gaps.as_slice(), newest.taken_out.len()), ([offsets(20..30)].as_slice(), 0));
+}
+
+#[test]
+fn a_long_check_says_every_few_megabytes_how_far_it_is() {
+    let world = World::new(64 << 20);
+    let (mut log, _) = world.open(0);
+    for round in 0..100 {
+        log.push(numbered(round * 250..(round + 1) * 250, 1000), 1);
+        log.sync(1).unwrap();
+    }
+    let (fs, dir, stream) = world.place();
+    let request = Request { committed: Offset::ZERO, durable: None };
+    let mut said = Vec::new();
+    let verified = verify(fs, &dir, &stream, request, &mut |bytes| said.push(bytes)).unwrap();
+    assert_eq!(said.iter().sum::<u64>(), verified.bytes());
+    let (rest, steps) = said.split_last().unwrap();
+    let frame = 48 + 250 * 1004;
+    assert!(steps.iter().all(|step| (PROGRESS_BYTES..PROGRESS_BYTES + frame).contains(step)));
+    let read = 100 * frame - steps.iter().sum::<u64>();
+    assert!(steps.len() == 2 && read < PROGRESS_BYTES && *rest > read, "{said:?}");
 }
 
 #[test]

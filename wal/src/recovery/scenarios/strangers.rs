@@ -110,3 +110,20 @@ fn a_log_of_which_nothing_can_be_read_is_another_one() {
     let world = World::new(SEGMENT);
     assert!(!world.open(0).1.new_log_id, "it was none before");
 }
+
+#[test]
+fn what_is_no_file_is_set_aside_and_what_is_gone_is_left_out() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    log.close(1).unwrap();
+    let (pipe, gone) = (world.path(&name(70)), world.path(&name(80)));
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    // A name that leads nowhere, as one does that was removed after the directory was listed.
+    rustix::fs::symlink("nowhere", &gone).unwrap();
+    let (log, recovery) = world.open(0);
+    assert_eq!(recovery.set_aside, [world.path("quarantine").join(name(70))]);
+    assert_eq!((recovery.next, recovery.unproven_bytes), (Offset::new(30), 0));
+    assert_eq!(all(&log, &world, 0).0, (0..30).collect::<Vec<_>>());
+}
