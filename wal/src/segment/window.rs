@@ -122,3 +122,24 @@ impl Window {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::tests::{SEGMENT, World};
+
+    #[test]
+    fn no_more_is_passed_than_is_in_memory() {
+        let world = World::new(SEGMENT);
+        let _log = world.open(0);
+        world.plant("file", b"0123456789");
+        let file = world.fs.open(&world.path("file"), crate::fs::Access::Read).unwrap();
+        let mut window = Window::at(2);
+        assert!(window.need(&*file, 3).unwrap());
+        assert_eq!(window.bytes(), b"23456789");
+        window.pass(5);
+        assert_eq!(window.take(100), b"789");
+        assert_eq!(window.position(), 10);
+        assert!(!window.need(&*file, 1).unwrap());
+    }
+}

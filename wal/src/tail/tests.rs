@@ -259,3 +259,64 @@ fn what_was_a_gap_before_a_segment_was_removed_is_not_called_lost() {
     let (log, _) = world.open(40);
     assert_eq!(read(&mut world.tail(35), log.durable()).1, [(offsets(35..40), Cause::Unproven)]);
 }
+
+#[test]
+fn where_there_is_no_log_everything_is_gone() {
+    let world = World::new(SEGMENT);
+    let missing = vec![(offsets(3..9), Cause::Trimmed)];
+    assert_eq!(read(&mut world.tail(3), Offset::new(9)), (vec![], missing));
+}
+
+#[test]
+fn what_is_no_file_holds_no_events() {
+    let world = World::new(SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..3, 96);
+    let mode = rustix::fs::Mode::RUSR;
+    let pipe = world.path(&name(5));
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(read(&mut world.tail(7), log.durable()), ((7..30).collect(), vec![]));
+}
+
+/// The reader looks into the directory again when it meets the end of what it knows. Whatever stands
+/// in its own file then is of another life.
+#[test]
+fn what_a_file_holds_that_was_written_again_is_not_called_damage() {
+    let world = World::new(SEGMENT).with_pool(2 * SEGMENT);
+    let (mut log, _) = world.open(0);
+    write_tens(&mut log, 0..2, 1000);
+    let mut tail = world.tail(0);
+    assert_eq!(read(&mut tail, Offset::new(5)).0, [0, 1, 2, 3, 4]);
+    write_tens(&mut log, 2..12, 1000);
+    log.trim(Offset::new(60), &[], 1).unwrap();
+    write_tens(&mut log, 12..14, 1000);
+    assert_eq!(log.oldest(), Offset::new(60));
+    let (found, missing) = read(&mut tail, log.durable());
+    assert_eq!(missing, [(offsets(5..60), Cause::Trimmed)]);
+    assert_eq!(found, (60..140).collect::<Vec<_>>());
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_disk_that_fails_is_neither_loss_nor_an_empty_log() {
+    use crate::fs::sim::{Fault, Kind, SimFs};
+    use crate::log::tests::Seeded;
+
+    let disk = SimFs::new(1);
+    disk.create_dir("/streams".as_ref()).unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let entropy = Arc::new(Seeded::new(1));
+    let options = crate::Options { segment_bytes: SEGMENT, entropy, pool: None };
+    let stream = "orders".parse().unwrap();
+    let opened =
+        crate::Log::open(&fs, "/streams".as_ref(), &stream, &options, Offset::ZERO, 1).unwrap();
+    let (mut log, _) = opened;
+    write_tens(&mut log, 0..3, 96);
+    let mut tail = Tail::open(fs, "/streams/orders".into(), Offset::new(4));
+    for kind in [Kind::List, Kind::Open, Kind::Read] {
+        disk.inject_on(kind, Fault::Io, 0, 1);
+        assert!(tail.next(log.durable()).is_err(), "{kind:?}");
+        assert_eq!(tail.offset(), Offset::new(4));
+    }
+    assert_eq!(read(&mut tail, log.durable()), ((4..30).collect(), vec![]));
+}
