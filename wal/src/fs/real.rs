@@ -212,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_a_signal_interrupts_is_repeated_and_no_other() {
+        let mut calls = 0;
+        let answer = repeat_interrupted(|| {
+            calls += 1;
+            if calls < 3 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(calls) }
+        });
+        assert_eq!(answer.unwrap(), 3);
+        let mut calls = 0;
+        let answer: io::Result<()> = repeat_interrupted(|| {
+            calls += 1;
+            Err(io::ErrorKind::NotFound.into())
+        });
+        assert_eq!((answer.unwrap_err().kind(), calls), (io::ErrorKind::NotFound, 1));
+    }
+
+    #[test]
     fn names_are_listed_sorted_and_change_by_create_rename_and_remove() {
         let dir = tempfile::tempdir().unwrap();
         RealFs.create(&dir.path().join("b")).unwrap();

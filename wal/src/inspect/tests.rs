@@ -54,18 +54,18 @@ fn looking_at_nothing_finds_nothing() {
 fn damage_costs_the_backlog_only_what_is_damaged() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);
-    for round in 0..3 {
+    for round in 0..5 {
         log.push(numbered(round * 10..(round + 1) * 10, 16), 1000 + round);
         log.sync(1).unwrap();
     }
-    // In the second of three frames of 48 + 10 * 20 bytes.
+    // In the second of five frames of 48 + 10 * 20 bytes.
     world.damage("00000000000000000000.seg", 4096 + 248 + 100, b"xx");
     let (fs, dir, name) = world.place();
     let found = backlog(fs, &dir, &name, Offset::ZERO).unwrap();
-    assert_eq!(found.events, 30, "the headers are whole, and are believed");
+    assert_eq!(found.events, 50, "the headers are whole, and are believed");
     world.damage("00000000000000000000.seg", 4096 + 248 + 8, b"xx");
     let found = backlog(fs, &dir, &name, Offset::ZERO).unwrap();
-    assert_eq!(found, Backlog { events: 20, bytes: 320, oldest_time_ms: Some(1000) });
+    assert_eq!(found, Backlog { events: 40, bytes: 640, oldest_time_ms: Some(1000) });
 }
 
 #[test]

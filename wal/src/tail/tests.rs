@@ -258,6 +258,9 @@ fn what_was_a_gap_before_a_segment_was_removed_is_not_called_lost() {
     drop(log);
     let (log, _) = world.open(40);
     assert_eq!(read(&mut world.tail(35), log.durable()).1, [(offsets(35..40), Cause::Unproven)]);
+    world.fs.remove(&world.path(&name(0))).unwrap();
+    let missing = [(offsets(25..30), Cause::Trimmed), (offsets(30..40), Cause::Unproven)];
+    assert_eq!(read(&mut world.tail(25), log.durable()).1, missing);
 }
 
 #[test]

@@ -171,6 +171,21 @@ fn a_segment_that_cannot_be_opened_is_not_taken_for_trimmed() {
         disk.inject_on(Kind::Open, Fault::TooManyFiles, 0, 1);
     });
     assert!(verified.unwrap_err().to_string().contains("cannot open"));
+    // Damage is looked at again: the file may have been given another life meanwhile.
+    let first = Path::new("/streams/orders/00000000000000000000.seg");
+    let mut bytes = disk.read(first).unwrap();
+    bytes[usize::try_from(position(1)).unwrap() + 60] ^= 1;
+    disk.plant(first, &bytes).unwrap();
+    let request = Request { committed: Offset::ZERO, durable: Some(Offset::new(1000)) };
+    assert!(!verify(&disk, dir, &stream, request, &mut |_| {}).unwrap().is_clean());
+    let mut words = 0;
+    let verified = verify(&disk, dir, &stream, request, &mut |_| {
+        words += 1;
+        if words == 1 {
+            disk.inject_on(Kind::Open, Fault::Io, 0, 1);
+        }
+    });
+    assert!(verified.unwrap_err().to_string().contains("cannot open"));
 }
 
 #[test]

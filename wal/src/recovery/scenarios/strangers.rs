@@ -127,3 +127,47 @@ fn what_is_no_file_is_set_aside_and_what_is_gone_is_left_out() {
     assert_eq!((recovery.next, recovery.unproven_bytes), (Offset::new(30), 0));
     assert_eq!(all(&log, &world, 0).0, (0..30).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_log_that_got_another_identity_is_one_log_although_a_segment_was_removed() {
+    let world = World::new(SEGMENT);
+    killed(&world, 3);
+    world.damage(&name(0), position(2) + 500, &[0; 100]);
+    // Under a new identity: the second of the three is written again, and these follow.
+    let (mut log, recovery) = world.open(0);
+    assert!(recovery.new_log_id);
+    write_tens(&mut log, 2..3, 96);
+    log.roll_idle(1).unwrap();
+    write_tens(&mut log, 3..4, 96);
+    log.close(1).unwrap();
+    assert_eq!(world.names(), [name(0), name(10), name(30), "quarantine".into()]);
+    world.fs.remove(&world.path(&name(10))).unwrap();
+    let (log, recovery) = world.open(0);
+    assert_eq!(recovery.set_aside.len(), 0, "{recovery:?}");
+    assert_eq!(all(&log, &world, 0).0, (0..20).chain(30..40).collect::<Vec<_>>());
+}
+
+/// Bytes that went to the wrong place are no torn frame where the offsets on both sides go on.
+#[test]
+fn bytes_between_frames_that_continue_each_other_are_not_kept() {
+    let world = World::new(SEGMENT);
+    killed(&world, 2);
+    let bytes = world.read(&name(0));
+    let salt = u64::from_le_bytes(bytes[4096 + 8..4096 + 16].try_into().unwrap());
+    let body = numbered(20..30, 96);
+    let next = Header {
+        salt,
+        base: Offset::new(20),
+        count: 10,
+        flags: Flags::default(),
+        seal: false,
+        durable: Offset::new(10),
+        time_ms: 1,
+    };
+    let encoded = next.encode([body.body()].into_iter());
+    world.damage(&name(0), position(2), &[&[b'?'; 100], encoded.as_slice(), body.body()].concat());
+    let (log, recovery) = world.open(0);
+    assert_eq!((recovery.unproven_bytes, recovery.new_log_id), (0, false));
+    assert_eq!(recovery.rewritten_events, 20);
+    assert_eq!(all(&log, &world, 0), ((0..30).collect(), vec![]));
+}
