@@ -150,6 +150,8 @@ pub(crate) fn write_all(
 
 #[cfg(all(test, feature = "sim"))]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
     use std::path::Path;
 
     use super::*;

@@ -144,6 +144,8 @@ impl Workshop {
 
 #[cfg(all(test, feature = "sim"))]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
     use std::time::Duration;
 
     use super::*;
@@ -170,7 +172,7 @@ mod tests {
     fn workshop(disk: &SimFs) -> Workshop {
         disk.create_dir(Path::new(DIR)).unwrap();
         let old = Path::new("/stream/old");
-        disk.plant(old, &[b'o'; 256 << 10]).unwrap();
+        disk.plant(old, &vec![b'o'; 256 << 10]).unwrap();
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let pool = Pool::open(Arc::clone(&fs), "/pool".into(), 1 << 20, Duration::MAX).unwrap();
         let offered = pool.offer(old, 256 << 10, 1).unwrap().unwrap();
@@ -237,7 +239,7 @@ mod tests {
             crate::Log::open(&fs, streams, &stream, &options, Offset::ZERO, 1).unwrap();
         for _ in 0..3 {
             let mut events = crate::Events::default();
-            events.push(&[b'x'; 100_000]);
+            events.push(&vec![b'x'; 100_000]);
             log.push(events, 1);
         }
         disk.limit(Some(200 << 10));

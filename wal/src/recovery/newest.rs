@@ -138,6 +138,8 @@ fn salted_end(file: &dyn File, salt: u64, from: u64) -> io::Result<u64> {
 
 #[cfg(all(test, feature = "sim"))]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
     use std::path::Path;
 
     use super::*;

@@ -149,6 +149,8 @@ fn copy(file: &dyn File, range: &Range<u64>, to: &dyn File) -> io::Result<()> {
 
 #[cfg(all(test, feature = "sim"))]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
     use super::*;
     use crate::fs::sim::{Fault, Kind, SimFs};
 

@@ -107,6 +107,8 @@ impl Survey {
 
 #[cfg(all(test, feature = "sim"))]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
     use super::*;
     use crate::fs::sim::{Fault, Kind, SimFs};
 

@@ -42,6 +42,8 @@ pub(crate) fn find_salt(file: &dyn File, base: Offset) -> io::Result<Option<u64>
 
 #[cfg(all(test, feature = "sim"))]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, behind a feature")]
+
     use std::path::Path;
 
     use super::*;
