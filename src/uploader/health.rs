@@ -149,6 +149,38 @@ mod tests {
         }
     }
 
+    /// The state is held for twice as long after each recovery that was none, up to a bound, and at
+    /// once again after one that lasted for twice as long as it was held.
+    #[test]
+    fn a_recovery_that_does_not_last_is_believed_later_each_time() {
+        let (mut condition, _status) = condition();
+        let mut now = Instant::now();
+        let mut held = |condition: &mut Condition, after: Duration| {
+            now += after;
+            condition.troubled("unreachable", "reset", now);
+            condition.well(now);
+            let at = condition.ok_at().unwrap_or(now);
+            let hold = at - now;
+            now = at;
+            condition.settle(now);
+            hold
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(held(&mut condition, second), Duration::ZERO);
+        for doubled in [1, 2, 4, 8, 16, 20, 20] {
+            assert_eq!(held(&mut condition, second), WELL_HOLD_MIN * doubled);
+        }
+        assert_eq!(held(&mut condition, WELL_HOLD_MAX * 2 - second), WELL_HOLD_MAX);
+        assert_eq!(held(&mut condition, WELL_HOLD_MAX * 2), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_success_is_dated() {
+        let (condition, status) = condition();
+        condition.confirmed();
+        assert!(status.last_success_ms.value() > 1_700_000_000_000, "the time of day");
+    }
+
     /// Every five seconds a call fails and the next one is taken, for a day.
     #[test]
     fn an_endpoint_that_flaps_changes_the_state_a_few_times_and_not_each_time() {

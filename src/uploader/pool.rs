@@ -142,6 +142,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_counts_for_the_stream_no_more() {
+        let pool = Pool::new(90);
+        let share = pool.share();
+        for _ in 0..3 {
+            let mut held = now(&share, 60).await.expect("it has nothing");
+            assert!(now(&share, 20).await.is_none(), "it has two thirds");
+            held.shrink_to(10);
+            assert_eq!((held.units(), pool.free()), (10, 80));
+            assert!(now(&share, 20).await.is_some());
+        }
+        assert_eq!(pool.free(), 90);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_large_request_is_not_starved_by_small_ones() {
         let pool = Pool::new(100);
         let (holder, large, small) = (pool.share(), pool.share(), pool.share());

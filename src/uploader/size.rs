@@ -78,8 +78,9 @@ mod tests {
     #[test]
     fn time_outs_halve_down_to_the_floor_and_successes_restore() {
         let mut size = CallSize::new(MAX);
+        assert!(!size.is_reduced());
         size.timed_out(MAX);
-        assert_eq!(size.limit(), MAX / 2);
+        assert_eq!((size.limit(), size.is_reduced()), (MAX / 2, true));
         for _ in 0..20 {
             size.timed_out(size.limit());
         }
@@ -89,9 +90,10 @@ mod tests {
         size.succeeded(1000, true);
         assert_eq!(size.limit(), CALL_BYTES_FLOOR, "a small one shows nothing about large ones");
         for _ in 0..20 {
-            size.succeeded(size.limit(), true);
+            let may_grow = size.limit() < MAX;
+            assert_eq!(size.succeeded(size.limit(), true), may_grow);
         }
-        assert_eq!(size.limit(), MAX);
+        assert_eq!((size.limit(), size.is_reduced()), (MAX, false));
     }
 
     #[test]

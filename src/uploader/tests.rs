@@ -140,6 +140,14 @@ impl World {
         assert_eq!(committed, first_open.unwrap_or(self.events));
         assert_eq!(self.status.committed.value(), committed);
         assert_eq!(self.status.delivered_events.value(), self.confirmed.len() as u64);
+        assert_eq!(self.uploader.in_flight(), self.calls.len());
+        // What was taken from the log, and is neither confirmed nor a dead letter.
+        let open = (0..self.cursor).filter(|at| !settled(at)).count() as u64;
+        assert_eq!(self.uploader.unconfirmed_bytes(), open * RECORD_BYTES as u64);
+        assert_eq!(self.uploader.oldest_ms(), (open > 0).then_some(1));
+        if open == 0 || !self.calls.is_empty() {
+            assert_eq!(self.uploader.is_idle(), open == 0 && self.calls.is_empty());
+        }
     }
 
     /// Lets the destination answer every call at once until nothing is left to do, or so many calls

@@ -33,6 +33,31 @@ fn a_loss_is_noted_with_the_commit_that_passes_it_and_not_before() {
 }
 
 #[test]
+fn ranges_beyond_the_committed_offset_are_counted_and_end_somewhere() {
+    let mut window = Window::new(Offset::new(3));
+    assert_eq!((window.ranges(), window.end()), (0, Offset::new(3)));
+    window.deliver(&range(10, 20));
+    window.deliver(&range(30, 40));
+    window.pass(&range(50, 60), Reason::Lost);
+    assert_eq!((window.ranges(), window.end()), (3, Offset::new(60)));
+}
+
+#[test]
+fn neighbours_that_were_passed_for_the_same_reason_are_one_range() {
+    let mut window = Window::new(Offset::ZERO);
+    let passed = [(0, 2, Reason::Lost), (2, 5, Reason::Lost), (5, 6, Reason::DeadLetter)];
+    for (start, end, reason) in passed {
+        window.pass(&range(start, end), reason);
+    }
+    window.deliver(&range(6, 7));
+    window.pass(&range(7, 8), Reason::DeadLetter);
+    let one = |start, end, reason| Unconfirmed { start, end, reason };
+    let expected =
+        [one(0, 5, Reason::Lost), one(5, 6, Reason::DeadLetter), one(7, 8, Reason::DeadLetter)];
+    assert_eq!(window.progress([0; 16]).unconfirmed, expected);
+}
+
+#[test]
 fn old_ranges_become_counts_so_that_the_value_has_a_bound() {
     let mut window = Window::new(Offset::ZERO);
     let ranges = UNCONFIRMED_RANGES_MAX * 3;
