@@ -170,7 +170,7 @@ mod tests {
         for doubled in [1, 2, 4, 8, 16, 20, 20] {
             assert_eq!(held(&mut condition, second), WELL_HOLD_MIN * doubled);
         }
-        assert_eq!(held(&mut condition, WELL_HOLD_MAX * 2 - second), WELL_HOLD_MAX);
+        assert_eq!(held(&mut condition, WELL_HOLD_MAX * 19 / 10), WELL_HOLD_MAX);
         assert_eq!(held(&mut condition, WELL_HOLD_MAX * 2), Duration::ZERO);
     }
 
