@@ -73,8 +73,11 @@ impl World {
     /// Starts what can be started now. Returns when it would have to wait, and until when.
     fn start(&mut self) -> Option<Instant> {
         loop {
-            match self.uploader.next(self.now, self.cursor < self.events) {
+            let fresh = self.cursor < self.events;
+            let could = self.uploader.could_take_fresh();
+            match self.uploader.next(self.now, fresh) {
                 Next::Fresh(id) => {
+                    assert!(could);
                     let room = (self.uploader.call_bytes_max() / RECORD_BYTES).max(1) as u64;
                     let end = (self.cursor + room).min(self.events);
                     let ranges = [range(self.cursor, end)];
@@ -95,7 +98,10 @@ impl World {
                     self.uploader.buried(id, outcome, self.now);
                     self.check();
                 }
-                Next::Wait(until) => return until,
+                Next::Wait(until) => {
+                    assert!(!fresh || !could || self.uploader.is_out());
+                    return until;
+                }
             }
         }
     }
