@@ -106,12 +106,29 @@ impl Drop for Passage {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MIB: usize = 1 << 20;
 
     fn mib(per_second: u64) -> Rates {
         Rates { bytes_per_second: Some(per_second << 20), ..Rates::default() }
+    }
+
+    /// A call is let through by its expected size, and weighs what it became.
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_became_smaller_leaves_room_for_the_next() {
+        let mut gates = Gates::default();
+        let gate = gates.to("a", &"orders".into(), mib(1), 1);
+        let begin = Instant::now();
+        let mut small = gate.pass(MIB).await;
+        small.built(1_000, 1);
+        let large = gate.pass(MIB).await;
+        assert!(begin.elapsed() < Duration::from_millis(100), "{:?}", begin.elapsed());
+        let _third = gate.pass(MIB).await;
+        assert!(begin.elapsed() > Duration::from_millis(900), "{:?}", begin.elapsed());
+        drop((small, large));
     }
 
     /// One second of the quota is what a call may be, as long as nothing else was learned.
