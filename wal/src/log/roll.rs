@@ -40,9 +40,14 @@ impl Log {
         Ok(())
     }
 
-    /// Closes the active segment behind its last durable frame. Nothing may be unsynced in it.
+    /// Closes the active segment behind its last durable frame. Nothing may be unsynced in it. One
+    /// without a frame gets no seal: the next one takes its name.
     pub(super) fn seal(&mut self, now_ms: u64) -> Result<(), Trouble> {
         let Some(active) = self.active.take() else { return Ok(()) };
+        if active.is_empty() {
+            self.reason = Reason::Roll;
+            return Ok(());
+        }
         let seal = frame::Header {
             salt: active.salt,
             base: self.durable,
@@ -83,9 +88,6 @@ impl Log {
     /// latter costs nothing but the next start's time.
     pub fn close(mut self, now_ms: u64) -> Result<(), Error> {
         self.sync(now_ms)?;
-        if self.active.as_ref().is_some_and(|active| !active.is_empty()) {
-            self.seal(now_ms).map_err(Trouble::into_error)?;
-        }
-        Ok(())
+        self.seal(now_ms).map_err(Trouble::into_error)
     }
 }
