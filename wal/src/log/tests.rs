@@ -95,6 +95,13 @@ impl World {
         bytes
     }
 
+    /// What the frames of the first segment repeat.
+    pub(crate) fn salt(&self) -> u64 {
+        let bytes = self.read(&name(0));
+        let begin = crate::limits::SEGMENT_HEADER_BYTES + crate::segment::scan::SALT_POSITION;
+        u64::from_le_bytes(bytes[begin..begin + 8].try_into().unwrap())
+    }
+
     /// Puts a file into the stream's directory.
     pub(crate) fn plant(&self, name: &str, bytes: &[u8]) {
         let file = self.fs.create(&self.path(name)).unwrap();
@@ -121,6 +128,21 @@ pub(crate) fn numbered(range: Range<u64>, payload_bytes: usize) -> Events {
         events.push(format!("{zeros}{digits}").as_bytes());
     }
     events
+}
+
+/// A frame of ten such events of 96 bytes, as it stands in a segment.
+pub(crate) fn frame_of_ten(salt: u64, base: u64, durable: u64) -> Vec<u8> {
+    let body = numbered(base..base + 10, 96);
+    let header = crate::frame::Header {
+        salt,
+        base: Offset::new(base),
+        count: 10,
+        flags: body.flags(),
+        seal: false,
+        durable: Offset::new(durable),
+        time_ms: 1,
+    };
+    [&header.encode([body.body()].into_iter()), body.body()].concat()
 }
 
 /// Everything up to `until`: events as their numbers, ranges that are missing.

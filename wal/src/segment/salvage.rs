@@ -47,19 +47,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::Flags;
-    use crate::frame::Header;
     use crate::fs::sim::SimFs;
     use crate::fs::{Access, Fs};
+    use crate::log::tests::frame_of_ten;
 
     const BASE: u64 = 100;
 
     fn frame(salt: u64, base: u64) -> Vec<u8> {
-        let body = crate::log::tests::numbered(base..base + 10, 96);
-        let (base, count) = (Offset::new(base), 10);
-        let flags = Flags::default();
-        let header = Header { salt, base, count, flags, seal: false, durable: base, time_ms: 1 };
-        [&header.encode([body.body()].into_iter()), body.body()].concat()
+        frame_of_ten(salt, base, base)
     }
 
     /// The salt of a segment that begins at `BASE` and holds this behind its header.

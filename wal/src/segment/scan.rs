@@ -170,7 +170,7 @@ pub(crate) fn read_frame(file: &dyn File, found: &Found) -> io::Result<Option<Ve
 mod tests {
     use super::*;
     use crate::fs::Access;
-    use crate::log::tests::{SEGMENT, World, name, write_tens};
+    use crate::log::tests::{SEGMENT, World, frame_of_ten, name, write_tens};
 
     /// Of a frame of ten events of 96 bytes.
     const FRAME: u64 = 48 + 10 * 100;
@@ -198,31 +198,11 @@ mod tests {
         }
     }
 
-    fn salt(world: &World) -> u64 {
-        let bytes = world.read(&name(0));
-        let begin = SEGMENT_HEADER_BYTES + SALT_POSITION;
-        u64::from_le_bytes(bytes[begin..begin + SALT_BYTES].try_into().unwrap())
-    }
-
-    fn frame(salt: u64, base: u64) -> Vec<u8> {
-        let body = crate::log::tests::numbered(base..base + 10, 96);
-        let header = Header {
-            salt,
-            base: Offset::new(base),
-            count: 10,
-            flags: crate::Flags::default(),
-            seal: false,
-            durable: Offset::new(base),
-            time_ms: 1,
-        };
-        [&header.encode([body.body()].into_iter()), body.body()].concat()
-    }
-
     /// Reading ends somewhere, and a salt may begin before and end behind it.
     #[test]
     fn a_frame_is_found_behind_other_bytes_wherever_it_stands() {
         let salt = 0x0123_4567_89ab_cdef;
-        let frame = frame(salt, 7);
+        let frame = frame_of_ten(salt, 7, 7);
         let world = World::new(SEGMENT);
         let _log = world.open(0);
         let read_bytes = crate::limits::READ_BYTES_MIN;
@@ -247,12 +227,12 @@ mod tests {
         let world = World::new(SEGMENT);
         let (mut log, _) = world.open(0);
         write_tens(&mut log, 0..2, 96);
-        let salt = salt(&world);
+        let salt = world.salt();
         let file = world.fs.open(&world.path(&name(0)), Access::Read).unwrap();
         let mut walk = Scan::new(&*file, salt, Offset::ZERO);
         let Item::Frame(found) = walk.next().unwrap() else { panic!("no frame") };
         assert_eq!(read_frame(&*file, &found).unwrap().unwrap().len() as u64, FRAME);
-        world.damage(&name(0), position(0), &frame(salt, 3));
+        world.damage(&name(0), position(0), &frame_of_ten(salt, 3, 3));
         assert_eq!(read_frame(&*file, &found).unwrap(), None);
     }
 
@@ -263,7 +243,7 @@ mod tests {
         let world = World::new(SEGMENT);
         let (mut log, _) = world.open(0);
         write_tens(&mut log, 0..5, 96);
-        let salt = salt(&world);
+        let salt = world.salt();
         let (begin, end) = (position(0), position(1));
         let first = world.read(&name(0));
         let first = &first[usize::try_from(begin).unwrap()..usize::try_from(end).unwrap()];

@@ -1,7 +1,7 @@
 //! The tail over damage, gaps, and files that change under it.
 
 use super::*;
-use crate::log::tests::{SEGMENT, World, name, numbered, offsets, read, write_tens};
+use crate::log::tests::{SEGMENT, World, frame_of_ten, name, numbered, offsets, read, write_tens};
 
 /// Of a frame of ten events of 96 bytes.
 const FRAME: u64 = 48 + 10 * 100;
@@ -124,20 +124,7 @@ fn a_jump_behind_which_nothing_more_was_durable_is_no_loss() {
     let world = World::new(SEGMENT);
     let (mut log, _) = world.open(0);
     write_tens(&mut log, 0..2, 96);
-    let bytes = world.read(&name(0));
-    let salt = u64::from_le_bytes(bytes[4096 + 8..4096 + 16].try_into().unwrap());
-    let body = numbered(40..50, 96);
-    let header = crate::frame::Header {
-        salt,
-        base: Offset::new(40),
-        count: 10,
-        flags: Flags::default(),
-        seal: false,
-        durable: Offset::new(20),
-        time_ms: 1,
-    };
-    let encoded = header.encode([body.body()].into_iter());
-    world.damage(&name(0), position(2), &[&encoded, body.body()].concat());
+    world.damage(&name(0), position(2), &frame_of_ten(world.salt(), 40, 20));
     let missing = vec![(offsets(20..40), Cause::Unproven)];
     let found = read(&mut world.tail(0), Offset::new(50));
     assert_eq!(found, ((0..20).chain(40..50).collect(), missing));

@@ -1,9 +1,8 @@
 //! Segments that were brought here from another life of the log, and frames that are no part of it.
 
 use super::*;
-use crate::Flags;
-use crate::frame::Header;
 use crate::inspect::verify::{Request, verify};
+use crate::log::tests::frame_of_ten;
 
 #[test]
 fn a_segment_of_another_life_does_not_hide_the_real_ones() {
@@ -76,18 +75,7 @@ fn the_salt_of_a_damaged_header_is_the_one_that_the_next_header_names() {
     let (mut log, _) = world.open(0);
     write_tens(&mut log, 0..3, 96);
     log.roll_idle(1).unwrap();
-    let body = numbered(0..10, 96);
-    let stranger = Header {
-        salt: 77,
-        base: Offset::ZERO,
-        count: 10,
-        flags: Flags::default(),
-        seal: false,
-        durable: Offset::ZERO,
-        time_ms: 1,
-    };
-    let encoded = stranger.encode([body.body()].into_iter());
-    world.damage(&name(0), position(0), &[&encoded, body.body()].concat());
+    world.damage(&name(0), position(0), &frame_of_ten(77, 0, 0));
     world.damage(&name(0), 0, &[0xff; 300]);
     let (_log, recovery) = world.open(0);
     assert_eq!(recovery.damaged_headers, [world.path(&name(0))]);
@@ -152,20 +140,8 @@ fn a_log_that_got_another_identity_is_one_log_although_a_segment_was_removed() {
 fn bytes_between_frames_that_continue_each_other_are_not_kept() {
     let world = World::new(SEGMENT);
     killed(&world, 2);
-    let bytes = world.read(&name(0));
-    let salt = u64::from_le_bytes(bytes[4096 + 8..4096 + 16].try_into().unwrap());
-    let body = numbered(20..30, 96);
-    let next = Header {
-        salt,
-        base: Offset::new(20),
-        count: 10,
-        flags: Flags::default(),
-        seal: false,
-        durable: Offset::new(10),
-        time_ms: 1,
-    };
-    let encoded = next.encode([body.body()].into_iter());
-    world.damage(&name(0), position(2), &[&[b'?'; 100], encoded.as_slice(), body.body()].concat());
+    let next = frame_of_ten(world.salt(), 20, 10);
+    world.damage(&name(0), position(2), &[[b'?'; 100].as_slice(), &next].concat());
     let (log, recovery) = world.open(0);
     assert_eq!((recovery.unproven_bytes, recovery.new_log_id), (0, false));
     assert_eq!(recovery.rewritten_events, 20);
