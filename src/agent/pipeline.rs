@@ -240,8 +240,6 @@ fn make_streams_dir(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<()> {
     {
         return Err(error).with_context(|| format!("create {}", streams.display()));
     }
-    // A log that holds events relies on its name, which may be a copy's that nobody has synced.
-    fs.sync_dir(&streams).with_context(|| format!("sync {}", streams.display()))?;
     fs.sync_dir(data_dir).with_context(|| format!("sync {}", data_dir.display()))?;
     let Some(parent) = data_dir.parent() else { return Ok(()) };
     match fs.sync_dir(parent) {
