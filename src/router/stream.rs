@@ -172,7 +172,7 @@ impl Stream {
                 Next::Again(id, batch) => self.build_again(id, batch),
                 Next::Fresh(id) => self.build_fresh(id),
                 Next::Bury(id, batch, reason) => self.bury(id, batch, reason),
-                Next::Wait(until) => self.wait(until, drained_by).await,
+                Next::Wait(until) => self.wait(now, until, drained_by).await,
             }
         }
         self.end();
@@ -220,14 +220,15 @@ impl Stream {
     }
 
     /// Waits until something that matters has changed. Everything it waits on is a value that is
-    /// looked at again afterwards, so nothing can be missed between two rounds.
-    async fn wait(&mut self, until: Option<Instant>, drained_by: Option<Instant>) {
+    /// looked at again afterwards, so nothing can be missed between two rounds. `now` is the round's
+    /// own: a later one could be behind a deadline that the round still saw before it, and nobody
+    /// would wake up for it.
+    async fn wait(&mut self, now: Instant, until: Option<Instant>, drained_by: Option<Instant>) {
         let fresh = self.could_read();
         let waits_for_company = fresh && self.pending.events() > 0;
-        let now = Instant::now();
         let company = self.pending.ripens(self.settings.linger, now).filter(|_| waits_for_company);
         let wake = [until, company, drained_by].into_iter().flatten().min();
-        let sleep = sleep_until(wake.unwrap_or_else(Instant::now));
+        let sleep = sleep_until(wake.unwrap_or(now));
         tokio::select! {
             biased;
             Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use standpipe::config::Aggregate;
+use standpipe::config::{Aggregate, StreamConfig};
 
 use crate::stream::{Writer, lines, numbered, settings, sink};
 
@@ -29,6 +30,21 @@ async fn everything_delivered_is_in_files_when_it_is_committed() {
     let delivered = lines(&contents(&out.path().join("orders")));
     assert!(delivered.keys().eq(&events));
     assert!(delivered.values().all(|times| *times == 1));
+}
+
+/// The deadline is always behind whoever looks at the clock a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_whose_time_comes_while_the_router_decides_are_not_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path());
+    let settings = StreamConfig { linger: Duration::from_nanos(1), ..settings(Aggregate::Lines) };
+    let delivery =
+        writer.deliver(sink("file", &format!("path = {:?}", out.path())).await, settings);
+    for offset in 1..=20 {
+        writer.append(["event"]);
+        delivery.commits.committed(offset).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
