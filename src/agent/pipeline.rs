@@ -232,7 +232,8 @@ pub fn pool_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("pool")
 }
 
-/// The directory of the logs, and the names that lead to it, durable.
+/// The directory of the logs, the names in it and those that lead to it, durable. A log that is opened
+/// later syncs its own name only where it has no segment yet.
 fn make_streams_dir(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<()> {
     let streams = streams_dir(data_dir);
     if let Err(error) = fs.create_dir(&streams)
@@ -240,7 +241,9 @@ fn make_streams_dir(data_dir: &Path, fs: &dyn Fs) -> anyhow::Result<()> {
     {
         return Err(error).with_context(|| format!("create {}", streams.display()));
     }
-    fs.sync_dir(data_dir).with_context(|| format!("sync {}", data_dir.display()))?;
+    for dir in [&streams, data_dir] {
+        fs.sync_dir(dir).with_context(|| format!("sync {}", dir.display()))?;
+    }
     let Some(parent) = data_dir.parent() else { return Ok(()) };
     match fs.sync_dir(parent) {
         // Not even root's business in some places; who made the directory has had time since.

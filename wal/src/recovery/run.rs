@@ -38,8 +38,11 @@ pub(crate) fn run(
     now_ms: u64,
 ) -> Result<Recovered, Error> {
     let mut report = Recovery::default();
-    enter(workshop, &mut report)?;
+    report.set_aside.extend(make_dir(&*workshop.fs, &workshop.dir)?);
     let found = survey(&*workshop.fs, &workshop.dir, stream)?;
+    if found.segments.is_empty() {
+        sync_name(workshop)?;
+    }
     let chain = tidy(workshop, found, &mut report)?;
     keep_damaged_headers(workshop, &chain, &mut report)?;
     let newest = chain.last().map(|newest| newest.open_written(&*workshop.fs)).transpose()?;
@@ -71,11 +74,10 @@ pub(crate) fn run(
     deed.carry_out(judged.decision, report)
 }
 
-/// Makes the stream's directory where it is missing. Its name is synced in any case: an earlier
-/// process may have died between making and syncing it.
-fn enter(workshop: &Workshop, report: &mut Recovery) -> Result<(), Error> {
+/// Makes the name of the stream's directory durable. Whoever made a segment in it has done so before;
+/// where there is none, an earlier process may have died between making and syncing it.
+fn sync_name(workshop: &Workshop) -> Result<(), Error> {
     let dir = &workshop.dir;
-    report.set_aside.extend(make_dir(&*workshop.fs, dir)?);
     let parent = dir.parent().unwrap_or(dir);
     workshop.fs.sync_dir(parent).during("sync", parent)
 }

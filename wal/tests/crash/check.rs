@@ -7,7 +7,7 @@
 //! - Offsets are never given twice, no event is altered, moved or duplicated, and no loss is
 //!   reported where there is none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use standpipe_wal::Offset;
 use standpipe_wal::error::Error;
@@ -90,10 +90,16 @@ pub(crate) enum ReadErrors {
 pub(crate) fn check_started(host: &mut Host, read_errors: ReadErrors) -> Result<(), String> {
     for stream in 0..STREAMS {
         let recovery = host.recoveries[stream].clone();
+        if recovery.new_log_id {
+            host.ledger_mut(stream).renewed();
+        }
         check_report(host, stream, &recovery)
             .and_then(|()| match read_all(host, stream) {
                 Ok(found) => take_over(host, stream, found),
-                Err(_) if read_errors == ReadErrors::Allowed => Ok(()),
+                Err(_) if read_errors == ReadErrors::Allowed => {
+                    host.ledger_mut(stream).recovered_unseen(recovery.next);
+                    Ok(())
+                }
                 Err(error) => Err(format!("cannot read: {error:?}")),
             })
             .map_err(|problem| format!("stream {stream}: {problem}; {recovery:?}"))?;
@@ -115,7 +121,10 @@ fn check_report(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), S
     for lost in &recovery.lost {
         ledger.check_lost(lost, committed)?;
     }
-    let strangers = recovery.set_aside.len() + recovery.strays.len();
+    let wrongly = |path: &&PathBuf| {
+        !segment_base(path).is_some_and(|base| ledger.may_be_disowned(base, committed))
+    };
+    let strangers = recovery.set_aside.iter().filter(wrongly).count() + recovery.strays.len();
     if strangers > 0 && !ledger.may_find_strangers() {
         return Err("the log takes its own files for a stranger's".to_owned());
     }
@@ -123,6 +132,12 @@ fn check_report(host: &Host, stream: usize, recovery: &Recovery) -> Result<(), S
         return Err("a header is called damaged that is not".to_owned());
     }
     Ok(())
+}
+
+/// Where a segment began, by the name that it has in the quarantine.
+fn segment_base(path: &Path) -> Option<Offset> {
+    let digits = path.file_name()?.to_str()?.split('.').next()?;
+    digits.parse().ok().map(Offset::new)
 }
 
 fn take_over(host: &mut Host, stream: usize, found: Vec<Found>) -> Result<(), String> {

@@ -17,6 +17,8 @@ pub(crate) struct Ledger {
     end: u64,
     /// What was damaged.
     damage: Damage,
+    /// A start gave the log a new identity.
+    renewed: bool,
 }
 
 /// What was damaged behind the log's back. Nothing else may be missing.
@@ -48,6 +50,13 @@ impl Ledger {
 
     pub(crate) fn may_find_strangers(&self) -> bool {
         self.damage.strangers || self.damage.anything
+    }
+
+    /// Whether a segment of this log may look like another log's. Where damage gave the log a new
+    /// identity, and a power cut in the middle of a trim has left a segment of the old one and not
+    /// the one behind it, nothing says any more how the rest goes on from it.
+    pub(crate) fn may_be_disowned(&self, base: Offset, committed: Offset) -> bool {
+        self.renewed && base < committed
     }
 
     pub(crate) fn may_find_damaged_headers(&self) -> bool {
@@ -94,6 +103,18 @@ impl Ledger {
         self.damage.events = damaged.into_iter().filter(is_lost).collect();
         self.promised.split_off(&next.get());
         self.end = next.get();
+    }
+
+    /// A start said that everything below `next` is durable, and the disk did not let anybody see
+    /// what that is: offsets below may be without an event.
+    pub(crate) fn recovered_unseen(&mut self, next: Offset) {
+        self.promised.split_off(&next.get());
+        self.end = next.get();
+    }
+
+    /// A start gave the log a new identity.
+    pub(crate) fn renewed(&mut self) {
+        self.renewed = true;
     }
 
     /// The first offset that may be given to another event.
