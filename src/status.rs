@@ -27,14 +27,14 @@ impl Count {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
-    /// Sets it (gauges alone).
+    /// Sets it (gauges alone). Whoever sees the new value sees what was set before, too.
     pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
+        self.0.store(n, Ordering::Release);
     }
 
     /// Its value.
     pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -142,6 +142,12 @@ impl StreamSnapshot {
         !is_trouble(&self.log.state) && !is_trouble(&self.upload.state)
     }
 
+    /// Whether the agent has read the log, and its offsets mean anything. A log without a segment has
+    /// nothing to say either.
+    pub fn is_read(&self) -> bool {
+        self.segments > 0
+    }
+
     /// The state to show where there is room for one: the log's if it is in trouble, since nothing
     /// is accepted then, else the destination's.
     pub fn state(&self) -> &State {
@@ -196,7 +202,9 @@ pub(crate) fn of_stream(
     status: &StreamStatus,
     now: SystemTime,
 ) -> StreamSnapshot {
-    // Read in this order, a commit in between cannot make the backlog negative or too small.
+    // Read in this order, a log that is opened in between cannot seem to be read and empty, and a
+    // commit cannot make the backlog negative or too small.
+    let segments = status.segments.value();
     let committed = status.committed.value();
     let durable = status.durable.value();
     let backlog_events = durable.saturating_sub(committed);
@@ -211,7 +219,7 @@ pub(crate) fn of_stream(
         backlog_bytes: if backlog_events == 0 { 0 } else { status.backlog_bytes.value() },
         oldest_age_seconds: (backlog_events > 0 && pending_ms > 0)
             .then(|| age_seconds(pending_ms, now)),
-        segments: status.segments.value(),
+        segments,
         disk_bytes: status.disk_bytes.value(),
         log: status.log.state(),
         upload: status.upload.state(),

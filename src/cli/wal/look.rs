@@ -76,10 +76,33 @@ pub(in crate::cli) struct Sight {
 pub(in crate::cli) fn look(place: &Place) -> anyhow::Result<Sight> {
     let Seen { agent, pid, snapshot, mut notes } = Seen::at(place)?;
     let streams = match &snapshot {
-        Some(snapshot) => snapshot.streams.iter().map(of_snapshot).collect(),
+        Some(snapshot) => ask(&place.data_dir, snapshot, &mut notes),
         None => read(&place.data_dir, agent, &mut notes)?,
     };
     Ok(Sight { agent, pid, notes, streams, snapshot })
+}
+
+/// What a running agent says. Of logs that it has not read, or could not, it knows the state alone:
+/// the rest is looked up.
+fn ask(data_dir: &Path, snapshot: &Snapshot, notes: &mut Vec<String>) -> Vec<Stat> {
+    let dir = streams_dir(data_dir);
+    let mut stored = None;
+    let mut of = |told: &StreamSnapshot| {
+        let stat = of_snapshot(told);
+        // Before its first event a stream may have no directory.
+        let Some(stream) = told.stream.parse().ok().filter(|_| !told.is_read()) else {
+            return stat;
+        };
+        let stored = stored.get_or_insert_with(|| committed(data_dir, notes));
+        match of_files(&dir, &stream, stored.get(&stream).copied(), Agent::Running) {
+            Ok(found) => {
+                let Stat { state, reason, since, records, .. } = stat;
+                Stat { state, reason, since, records, ..found }
+            }
+            Err(_no_log) => stat,
+        }
+    };
+    snapshot.streams.iter().map(&mut of).collect()
 }
 
 fn of_snapshot(snapshot: &StreamSnapshot) -> Stat {

@@ -11,6 +11,7 @@ use standpipe_wal::{Offset, Step, StreamName, Tail, events, inspect};
 
 use super::look::{Agent, Place};
 use super::seen::{Seen, no_such_stream};
+use crate::admin::StreamSnapshot;
 
 /// Takes what is read.
 pub(super) trait Taker {
@@ -71,19 +72,27 @@ pub(super) fn extent(place: &Place, stream: &StreamName) -> anyhow::Result<Exten
             let known = snapshot.streams.iter().map(|stat| stat.stream.as_str());
             anyhow::bail!("{}", no_such_stream(stream.as_str(), known));
         };
-        let durable = Offset::new(stat.durable);
-        let oldest = Offset::new(stat.oldest);
-        return Ok(Extent { oldest, until: durable, proven: durable, agent: seen.agent });
+        if let Some(extent) = told(stat) {
+            return Ok(extent);
+        }
     }
     place.streams(std::slice::from_ref(stream))?;
     let report = inspect::stream(&RealFs, &place.streams_dir(), stream)?;
     let proven = report.proven.min(report.next);
-    let until = match seen.agent {
+    // Of this log the agent says nothing: for it the start is not over.
+    let (agent, until) = match seen.agent {
         // The next start makes all of it durable before it does anything else.
-        Agent::Stopped => report.next,
-        Agent::Starting | Agent::Running => proven,
+        Agent::Stopped => (Agent::Stopped, report.next),
+        Agent::Starting | Agent::Running => (Agent::Starting, proven),
     };
-    Ok(Extent { oldest: report.oldest, until, proven, agent: seen.agent })
+    Ok(Extent { oldest: report.oldest, until, proven, agent })
+}
+
+/// What a running agent says of a log, where it has read it.
+fn told(stat: &StreamSnapshot) -> Option<Extent> {
+    let (oldest, durable) = (Offset::new(stat.oldest), Offset::new(stat.durable));
+    let extent = Extent { oldest, until: durable, proven: durable, agent: Agent::Running };
+    stat.is_read().then_some(extent)
 }
 
 /// A reader of one stream.
@@ -157,7 +166,25 @@ fn explain(
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::admin::snapshot::of_stream;
+    use crate::status::StreamStatus;
+
+    /// It would be taken for an empty one, and whoever follows it would begin anew.
+    #[test]
+    fn a_running_agent_says_nothing_of_a_log_that_it_has_not_read_yet() {
+        let status = StreamStatus::default();
+        let stat = || of_stream(&"orders".parse().unwrap(), &status, SystemTime::now());
+        assert_eq!(told(&stat()), None);
+        status.durable.set(300);
+        status.oldest.set(100);
+        status.segments.set(2);
+        let extent = told(&stat()).unwrap();
+        assert_eq!((extent.oldest.get(), extent.until.get()), (100, 300));
+        assert_eq!(extent.agent, Agent::Running);
+    }
 
     #[test]
     fn only_what_was_proven_durable_can_be_lost() {

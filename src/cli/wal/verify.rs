@@ -13,6 +13,7 @@ use super::look::committed;
 use super::look::{Agent, Place};
 use super::progress::Progress;
 use super::seen::Seen;
+use crate::admin::StreamSnapshot;
 use crate::agent::pool_dir;
 use crate::cli::place::PlaceArgs;
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
@@ -106,19 +107,19 @@ struct Limits {
 impl Limits {
     fn of(place: &Place, seen: &mut Seen) -> Self {
         let agent = seen.agent;
-        if let Some(snapshot) = &seen.snapshot {
-            let of = |offset: fn(&crate::admin::StreamSnapshot) -> u64| {
-                snapshot.streams.iter().map(|stat| (stat.stream.clone(), offset(stat))).collect()
-            };
-            return Self {
-                agent,
-                durable: of(|stat| stat.durable),
-                committed: of(|stat| stat.committed),
-            };
+        let streams = seen.snapshot.iter().flat_map(|snapshot| &snapshot.streams);
+        let (read, unread): (Vec<_>, Vec<_>) = streams.partition(|stat| stat.is_read());
+        let of = |offset: fn(&StreamSnapshot) -> u64| {
+            read.iter().map(|stat| (stat.stream.clone(), offset(stat))).collect()
+        };
+        let (durable, mut told): (_, BTreeMap<_, _>) =
+            (of(|stat| stat.durable), of(|stat| stat.committed));
+        if seen.snapshot.is_none() || !unread.is_empty() {
+            for (stream, offset) in committed(&place.data_dir, &mut seen.notes) {
+                told.entry(stream.to_string()).or_insert(offset);
+            }
         }
-        let committed = committed(&place.data_dir, &mut seen.notes).into_iter();
-        let committed = committed.map(|(stream, offset)| (stream.to_string(), offset)).collect();
-        Self { agent, durable: BTreeMap::new(), committed }
+        Self { agent, durable, committed: told }
     }
 
     fn request(&self, dir: &std::path::Path, stream: &StreamName) -> anyhow::Result<Request> {

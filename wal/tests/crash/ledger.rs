@@ -179,14 +179,16 @@ impl Ledger {
     }
 
     /// Checks that what is called lost was damaged. Trimmed segments may be unlinked in any order:
-    /// a gap below `committed` is no loss.
+    /// a gap below `committed` is no loss. A header says where the segment before it ends, and so
+    /// which offsets a start left out: where it is damaged, those are called lost as well.
     pub(crate) fn check_lost(
         &self,
         range: &Range<Offset>,
         committed: Offset,
     ) -> Result<(), String> {
         let mut offsets = range.start.max(committed).get()..range.end.get();
-        match offsets.find(|offset| !self.may_lack(*offset)) {
+        let never_was = |offset: &u64| self.damage.headers && !self.promised.contains_key(offset);
+        match offsets.find(|offset| !self.may_lack(*offset) && !never_was(offset)) {
             None => Ok(()),
             Some(offset) => {
                 Err(format!("{range:?} is called lost, but {offset} was never damaged"))
