@@ -100,6 +100,39 @@ fn a_full_disk_does_not_keep_the_agent_from_starting() {
     host.check(&[&ledger]);
 }
 
+/// The agent knows nothing of it, and would show an empty log.
+#[test]
+fn a_log_that_cannot_be_opened_is_shown_as_it_lies_there() {
+    let disk = Disk::new(24, Some(64));
+    let host = Host::new(Some(&disk.dir().join("data")), TO_THE_BRIM);
+    host.configure("paused = true\n");
+    let agent = host.start();
+    let mut ledger = Ledger::new("stream");
+    assert_eq!(ledger.add(EVENTS).send(&agent.address).unwrap(), 0);
+    agent.kill();
+    let before = host.stream("stream");
+
+    // What was written last is proven by nothing, and has to be written again into a new file.
+    let ballast = disk.take_all_names();
+    let agent = host.start();
+    host.wait("full", |host| host.stream("stream")["state"] == "full");
+    let stream = host.stream("stream");
+    assert!(stream["reason"].as_str().unwrap().contains("No space left"), "{stream}");
+    for number in ["next", "backlog_events", "committed", "segments", "disk_bytes"] {
+        assert_eq!(stream[number], before[number], "{number}: {stream}");
+    }
+    assert_eq!(stream["next"], EVENTS);
+
+    drop(ballast);
+    host.wait_until_ok("stream");
+    agent.kill();
+    host.configure("");
+    let agent = host.start();
+    host.wait_until_delivered(&[&ledger]);
+    agent.stop();
+    host.check(&[&ledger]);
+}
+
 #[test]
 fn a_file_system_that_the_kernel_has_made_read_only_loses_nothing() {
     let disk = Disk::new(24, None);
