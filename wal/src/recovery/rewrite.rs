@@ -44,7 +44,7 @@ pub(super) fn copy_unproven(
         let copied = match scan.next().during("read", &newest.link.path) {
             Ok(Item::Frame(found)) if found.header.end() > proven => {
                 events += u64::from(found.header.count);
-                copy_frame(workshop, &mut draft, newest, &found, proven)
+                copy_frame(workshop, &mut draft, newest, &found)
             }
             Ok(Item::Frame(_) | Item::Hole(_)) => Ok(()),
             Ok(Item::End(_)) => return Ok((draft, events)),
@@ -57,13 +57,13 @@ pub(super) fn copy_unproven(
     }
 }
 
-/// The frame's events and time stay what they are; salt and proof are those of the new segment.
+/// Everything stays what it is but the salt, which is that of the new segment: what the frame knew to
+/// be durable still is.
 fn copy_frame(
     workshop: &Workshop,
     draft: &mut Draft,
     newest: &Opened<'_>,
     found: &Found,
-    proven: Offset,
 ) -> Result<(), Error> {
     let changed =
         || io::Error::new(io::ErrorKind::InvalidData, "the file changes while it is read");
@@ -71,11 +71,7 @@ fn copy_frame(
         .and_then(|bytes| bytes.ok_or_else(changed))
         .during("read", &newest.link.path)?;
     let body = bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default();
-    let header = frame::Header {
-        salt: draft.active.salt,
-        durable: proven.min(found.header.base),
-        ..found.header
-    };
+    let header = frame::Header { salt: draft.active.salt, ..found.header };
     let encoded = header.encode([body].into_iter());
     draft
         .active
