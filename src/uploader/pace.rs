@@ -148,7 +148,7 @@ impl Pace {
         let wait = waits.0.into_iter().fold(0.0, f64::max);
         // Rounded up, so that whoever waits for it finds it so.
         let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX);
-        let wait = if wait.is_zero() { wait } else { wait + Duration::from_nanos(1) };
+        let wait = if wait.is_zero() { wait } else { wait.saturating_add(Duration::from_nanos(1)) };
         now.checked_add(wait).unwrap_or(now + Duration::from_hours(1))
     }
 
