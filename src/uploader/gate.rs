@@ -145,4 +145,33 @@ mod tests {
         assert_eq!(one.call_bytes_max(), 3 * MIB, "whoever has the gate follows");
         assert_eq!(other.call_bytes_max(), 2 * MIB, "of a sink that is gone, nobody");
     }
+    /// Calls of a tenth of a second, one every ten seconds; the last one is throttled.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_while_somebody_sent_is_the_rate() {
+        let gate = Gate::new(Rates::default(), 1);
+        for call in 1..=20 {
+            let mut passage = gate.pass(MIB).await;
+            passage.built(MIB, 500);
+            tokio::time::advance(Duration::from_millis(100)).await;
+            passage.answered(Load::call(MIB, 500), call == 20);
+            if call < 20 {
+                tokio::time::advance(Duration::from_secs(10)).await;
+            }
+        }
+        let learned = gate.call_bytes_max();
+        assert!((7 * MIB..9 * MIB).contains(&learned), "four fifths of ten: {learned}");
+    }
+
+    #[tokio::test]
+    async fn gates_that_nobody_uses_are_forgotten() {
+        let mut gates = Gates::default();
+        let orders: Arc<str> = "orders".into();
+        let used = gates.to("a", &orders, mib(1), 1);
+        drop(gates.to("b", &orders, mib(1), 1));
+        gates.begin_anew(|_| false);
+        assert_eq!(gates.0.len(), 1);
+        drop(used);
+        gates.begin_anew(|_| false);
+        assert!(gates.0.is_empty());
+    }
 }

@@ -48,3 +48,20 @@ impl Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_has_to_mend_is_asked_about_less_often() {
+        let base = |trouble| Cause::Sink(trouble).backoff_base();
+        let soon = [base(Trouble::Throttled), base(Trouble::TimedOut), Cause::Log.backoff_base()];
+        for later in [Trouble::Missing, Trouble::Denied, Trouble::Refused].map(base) {
+            assert!(
+                soon.iter().all(|soon| !soon.is_zero() && *soon < later),
+                "{soon:?}, {later:?}"
+            );
+        }
+    }
+}

@@ -190,3 +190,22 @@ impl Waiting {
         self.refusal.as_ref().map_or(0, |refusal| refusal.after)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_is_used_up_and_comes_back_with_time() {
+        let mut now = Instant::now();
+        let mut allowance = Allowance::new(60);
+        let mut take_all = |now: Instant| (0..1000).take_while(|_| allowance.take(now)).count();
+        assert_eq!((take_all(now), take_all(now)), (60, 0));
+        now += Duration::from_millis(2500);
+        assert_eq!(take_all(now), 2, "one a second");
+        now += Duration::from_millis(500);
+        assert_eq!(take_all(now), 1);
+        now += Duration::from_hours(24);
+        assert_eq!(take_all(now), 60, "a quiet day is not saved up");
+    }
+}

@@ -10,9 +10,13 @@ use crate::limits::{REFUSALS_BEFORE_SLOW, billed_bytes};
 use crate::router::aggregate::Packed;
 use crate::sink::{Failure, Fate};
 
+mod answers;
+mod lines;
 mod patience;
 mod patterns;
 mod poison;
+mod trials;
+mod turns;
 
 /// Records of one event each, of this size.
 const RECORD_BYTES: usize = 10_000;

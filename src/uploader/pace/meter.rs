@@ -95,3 +95,64 @@ impl Meter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What was taken per second, to the whole.
+    fn per_second(taken: Load) -> [f64; 3] {
+        taken.0.map(f64::round)
+    }
+
+    #[test]
+    fn time_counts_while_somebody_wants_to_send_and_no_other() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        let at = |seconds| start + SECOND * seconds;
+        meter.arrive(at(10));
+        meter.arrive(at(11));
+        meter.answered(Load::call(3000, 30), at(12));
+        meter.leave(at(12));
+        meter.answered(Load::call(3000, 60), at(12));
+        meter.leave(at(13));
+        // Of a call that nobody waited for any more.
+        meter.answered(Load::call(600, 9), at(15));
+        let Measured { busy, taken } = meter.measured(at(60));
+        assert_eq!(busy, SECOND * 3);
+        assert_eq!(per_second(taken), [2200.0, 33.0, 1.0]);
+        meter.restart(at(60));
+        let Measured { busy, taken } = meter.measured(at(61));
+        assert_eq!((busy, per_second(taken)), (Duration::ZERO, [0.0; 3]));
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten_slot_by_slot() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        meter.arrive(start);
+        meter.answered(Load::call(1_000_000, 1000), start);
+        let half = PACE_METER_SLOT / 2;
+        // The last slot is half full.
+        let kept = PACE_METER_SLOT * (PACE_METER_SLOTS - 1) + half;
+        let Measured { busy, taken } = meter.measured(start + kept);
+        assert_eq!((busy, taken.0.map(|taken| taken > 0.0)), (kept, [true; 3]));
+        for rest in [PACE_METER_SLOT, PACE_METER_SLOT * PACE_METER_SLOTS * 3] {
+            let Measured { busy, taken } = meter.measured(start + kept + rest);
+            assert_eq!((busy, per_second(taken)), (kept, [0.0; 3]));
+        }
+    }
+
+    #[test]
+    fn less_than_a_slot_is_taken_for_a_slot() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        meter.arrive(start);
+        let now = start + PACE_METER_SLOT / 100;
+        meter.answered(Load::call(500, 5), now);
+        let Measured { busy, taken } = meter.measured(now);
+        assert_eq!((busy, per_second(taken)), (PACE_METER_SLOT / 100, [1000.0, 10.0, 2.0]));
+    }
+}

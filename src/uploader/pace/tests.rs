@@ -243,3 +243,122 @@ fn a_fleet_shares_a_quota_and_does_not_come_back_together() {
     assert!(used > 0.85 && refused < 0.1, "used {used}, refused {refused}");
     assert!(least > 0.3 && most < 3.0, "from {least} to {most} of a fair share");
 }
+
+/// A pace that has just learned so many bytes per second, from half a second more than it needs.
+fn learned(bytes_per_second: usize, seed: u64) -> (Pace, Instant) {
+    let start = Instant::now();
+    let mut pace = Pace::new(Rates::default(), seed, start);
+    pace.arrive(start);
+    let admitted = pace.begin(Load::default(), start);
+    let busy = PACE_METER_MIN.mul_f64(1.5);
+    let taken = Load([bytes_per_second as f64, 1000.0, 100.0].map(|rate| rate * 1.5));
+    pace.answered(admitted, taken, true, start + busy);
+    assert!(pace.learned.is_some());
+    (pace, start + busy)
+}
+
+#[test]
+fn after_throttling_the_rate_drops_comes_back_and_grows_ever_faster() {
+    const RATE: usize = 1_000_000;
+    let mut back = Vec::new();
+    for seed in 0..200 {
+        let (mut pace, since) = learned(RATE, seed);
+        let part = |pace: &Pace, after| pace.call_bytes_max(since + after) as f64 / RATE as f64;
+        assert!((part(&pace, Duration::ZERO) - PACE_CUT).abs() < 1e-3);
+        // On average it is back after `PACE_RECOVERY`; a quarter of that sooner or later.
+        let is_back = |part: f64| part >= 1.0;
+        assert!(!is_back(part(&pace, PACE_RECOVERY.mul_f64(0.749))));
+        assert!(is_back(part(&pace, PACE_RECOVERY.mul_f64(1.251))));
+        back.push(is_back(part(&pace, PACE_RECOVERY)));
+        let grown = [1.0, 2.0, 3.0, 4.0].map(|n| part(&pace, PACE_RECOVERY.mul_f64(n)));
+        let steps: Vec<f64> = grown.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(steps.is_sorted(), "{grown:?}");
+        // Until nobody remembers.
+        assert!(pace.ready_at(since + PACE_RECOVERY * 7) <= since + PACE_RECOVERY * 7);
+        assert!(pace.learned.is_none());
+    }
+    let back = back.into_iter().filter(|back| *back).count();
+    assert!((60..=140).contains(&back), "{back} of 200 are back after the average time");
+}
+
+#[test]
+fn a_rate_is_learned_from_so_much_time_and_no_less() {
+    for (busy, rate) in [(PACE_METER_MIN, Some(400_000)), (PACE_METER_MIN * 9 / 10, None)] {
+        let start = Instant::now();
+        let mut pace = Pace::new(Rates::default(), 1, start);
+        pace.arrive(start);
+        let admitted = pace.begin(Load::default(), start);
+        let now = start + busy;
+        pace.answered(admitted, Load::call(500_000, 1000), true, now);
+        assert_eq!(pace.learned.map(|_| pace.call_bytes_max(now)), rate);
+    }
+}
+
+/// What a service takes of a moment says little: the second time it is only asked for less.
+#[test]
+fn who_is_throttled_again_soon_slows_down_and_later_by_what_was_taken() {
+    for (busy, expected) in
+        [(PACE_METER_MIN / 4, 640_000..700_000), (PACE_METER_MIN, 80_000..80_001)]
+    {
+        let (mut pace, now) = learned(1_000_000, 1);
+        let soon = now + Duration::from_millis(1);
+        let admitted = pace.begin(Load::default(), soon);
+        pace.answered(admitted, Load::call(100_000, 1000), true, now + busy);
+        let bytes = pace.call_bytes_max(now + busy);
+        assert!(expected.contains(&bytes), "{busy:?}: {bytes}");
+    }
+}
+
+#[test]
+fn calls_that_began_before_the_rate_changed_do_not_change_it_again() {
+    let (mut pace, now) = learned(1_000_000, 1);
+    let admitted = pace.begin(Load::default(), now);
+    let later = now + PACE_METER_MIN;
+    let before = pace.call_bytes_max(later);
+    pace.answered(admitted, Load::call(100_000, 1000), true, later);
+    assert_eq!(pace.call_bytes_max(later), before);
+}
+
+#[test]
+fn a_stream_that_sends_now_and_then_is_not_slow() {
+    let mut now = Instant::now();
+    let mut pace = Pace::new(Rates::default(), 1, now);
+    for call in 1..=20 {
+        pace.arrive(now);
+        let admitted = pace.begin(Load::call(1_000_000, 500), now);
+        now += Duration::from_millis(100);
+        pace.answered(admitted, Load::call(1_000_000, 500), call == 20, now);
+        pace.leave(now);
+        now += Duration::from_secs(10);
+    }
+    // Ten megabytes in each second in which it had something to send.
+    let bytes = pace.learned.expect("a rate").rates.bytes();
+    assert!((9.9e6..=10.1e6).contains(&bytes), "{bytes}");
+}
+
+/// However short the times between them are: what it does not take says nothing of its rate.
+#[test]
+fn a_service_that_takes_nothing_teaches_nothing() {
+    let (mut pace, mut now) = learned(1_000_000, 1);
+    for _ in 0..30 {
+        now += Duration::from_secs(10);
+        let admitted = pace.begin(Load::call(65_536, 1), now);
+        pace.answered(admitted, Load::default(), true, now);
+    }
+    assert!(pace.learned.is_none(), "{pace:?}");
+}
+
+#[test]
+fn a_call_waits_as_long_as_its_predecessor_was_too_large_and_an_hour_where_nothing_may_go() {
+    let now = Instant::now();
+    let quota = |bytes| Rates { bytes_per_second: Some(bytes), ..Rates::default() };
+    let mut pace = Pace::new(quota(1_000_000), 1, now);
+    assert_eq!(pace.ready_at(now), now);
+    pace.begin(Load::call(2_500_000, 1), now);
+    let wait = pace.ready_at(now) - now;
+    let expected = Duration::from_millis(2500);
+    assert!(wait > expected && wait < expected + Duration::from_micros(1), "{wait:?}");
+    let mut pace = Pace::new(quota(0), 1, now);
+    pace.begin(Load::call(1, 1), now);
+    assert_eq!(pace.ready_at(now), now + Duration::from_hours(1));
+}

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::offsets::Decoded;
 
 const EVENTS: usize = 40;
 
@@ -165,6 +166,9 @@ proptest! {
             prop_assert_eq!(unconfirmed, model.offsets(Event::Passed, 0, model.committed));
             let passed: Vec<u64> = progress.passed.iter().flat_map(|u| u.start..u.end).collect();
             prop_assert_eq!(passed, model.offsets(Event::Passed, model.committed, EVENTS));
+            // A range that holds nothing would make the stored value one that nobody can read.
+            let stored = Progress::decode(&progress.encode());
+            prop_assert_eq!(stored, Decoded::Progress(progress));
         }
     }
 }

@@ -1,0 +1,76 @@
+//! What the log says of a stream's delivery.
+
+use std::io;
+use std::sync::Mutex;
+
+use super::*;
+use crate::limits::OTHER_TROUBLE_LOG_INTERVAL;
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that are logged meanwhile.
+fn logged(act: impl FnOnce()) -> Vec<String> {
+    let written = Written::default();
+    let copy = written.clone();
+    let lines = tracing_subscriber::fmt().with_writer(move || copy.clone());
+    let subscriber = lines.without_time().with_target(false).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, act);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn trouble_is_said_once_and_other_trouble_from_time_to_time() {
+    let world = World::new(0, 1, false);
+    let mut condition = world.uploader.condition;
+    let mut now = world.now;
+    let mut enter = |after: Duration, state: &str| {
+        now += after;
+        logged(|| condition.troubled(state, "why", now))
+    };
+    let second = Duration::from_secs(1);
+    let first = enter(second, "unreachable");
+    let expected = "WARN delivery is in trouble, events are kept stream=s sink=\"sink\" \
+                    state=\"unreachable\" error=\"why\"";
+    assert_eq!(first, [expected]);
+    assert!(enter(second, "unreachable").is_empty(), "nothing new");
+    let other = enter(second, "denied");
+    let expected = "WARN delivery is in other trouble, events are kept stream=s sink=\"sink\" \
+                    state=\"denied\" error=\"why\" before=\"unreachable\" lasted=";
+    assert!(other.len() == 1 && other[0].starts_with(expected), "{other:?}");
+    assert!(enter(second, "unreachable").is_empty(), "not for each change");
+    assert!(enter(OTHER_TROUBLE_LOG_INTERVAL - second * 2, "denied").is_empty());
+    assert_eq!(enter(second, "unreachable").len(), 1, "a whole interval later");
+    assert!(enter(second, "denied").is_empty());
+    // Trouble that was over is trouble anew.
+    logged(|| condition.well(now));
+    assert_eq!(logged(|| condition.troubled("denied", "why", now)).len(), 1);
+    assert_eq!(logged(|| condition.troubled("missing", "why", now)).len(), 1);
+}
+
+#[test]
+fn the_line_of_a_recovery_counts_the_calls_that_failed_wholly_or_in_part() {
+    let mut world = World::new(200, 1, false);
+    world.play(1, delivered);
+    world.play(2, |_| failed(Trouble::Unreachable));
+    let again = |spans: &[Span]| {
+        let fate = |at| if at == 0 { retry() } else { Fate::Delivered };
+        Ok((0..spans.len()).map(fate).collect())
+    };
+    world.play(1, again);
+    let lines = logged(|| world.play(100, delivered));
+    assert!(lines.len() == 1 && lines[0].starts_with("INFO delivery works again"), "{lines:?}");
+    assert!(lines[0].ends_with("attempts=3"), "{lines:?}");
+}
