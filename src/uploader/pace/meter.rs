@@ -103,8 +103,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// What was taken per second, to the whole.
-    fn per_second(taken: Load) -> [f64; 3] {
-        taken.0.map(f64::round)
+    fn per_second(taken: Load) -> String {
+        format!("{:.0?}", taken.0)
     }
 
     #[test]
@@ -122,10 +122,10 @@ mod tests {
         meter.answered(Load::call(600, 9), at(15));
         let Measured { busy, taken } = meter.measured(at(60));
         assert_eq!(busy, SECOND * 3);
-        assert_eq!(per_second(taken), [2200.0, 33.0, 1.0]);
+        assert_eq!(per_second(taken), "[2200, 33, 1]");
         meter.restart(at(60));
         let Measured { busy, taken } = meter.measured(at(61));
-        assert_eq!((busy, per_second(taken)), (Duration::ZERO, [0.0; 3]));
+        assert_eq!((busy, per_second(taken)), (Duration::ZERO, "[0, 0, 0]".to_owned()));
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!((busy, taken.0.map(|taken| taken > 0.0)), (kept, [true; 3]));
         for rest in [PACE_METER_SLOT, PACE_METER_SLOT * PACE_METER_SLOTS * 3] {
             let Measured { busy, taken } = meter.measured(start + kept + rest);
-            assert_eq!((busy, per_second(taken)), (kept, [0.0; 3]));
+            assert_eq!((busy, per_second(taken)), (kept, "[0, 0, 0]".to_owned()));
         }
     }
 
@@ -153,6 +153,6 @@ mod tests {
         let now = start + PACE_METER_SLOT / 100;
         meter.answered(Load::call(500, 5), now);
         let Measured { busy, taken } = meter.measured(now);
-        assert_eq!((busy, per_second(taken)), (PACE_METER_SLOT / 100, [1000.0, 10.0, 2.0]));
+        assert_eq!((busy, per_second(taken)), (PACE_METER_SLOT / 100, "[1000, 10, 2]".to_owned()));
     }
 }

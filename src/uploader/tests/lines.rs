@@ -35,25 +35,25 @@ fn logged(act: impl FnOnce()) -> Vec<String> {
 fn trouble_is_said_once_and_other_trouble_from_time_to_time() {
     let world = World::new(0, 1, false);
     let mut condition = world.uploader.condition;
-    let mut now = world.now;
-    let mut enter = |after: Duration, state: &str| {
-        now += after;
-        logged(|| condition.troubled(state, "why", now))
-    };
-    let second = Duration::from_secs(1);
-    let first = enter(second, "unreachable");
+    let start = world.now;
+    let mut enter =
+        |after: Duration, state: &str| logged(|| condition.troubled(state, "why", start + after));
+    let seconds = Duration::from_secs;
+    let first = enter(seconds(1), "unreachable");
     let expected = "WARN delivery is in trouble, events are kept stream=s sink=\"sink\" \
                     state=\"unreachable\" error=\"why\"";
     assert_eq!(first, [expected]);
-    assert!(enter(second, "unreachable").is_empty(), "nothing new");
-    let other = enter(second, "denied");
+    assert!(enter(seconds(2), "unreachable").is_empty(), "nothing new");
+    let other = enter(seconds(3), "denied");
     let expected = "WARN delivery is in other trouble, events are kept stream=s sink=\"sink\" \
                     state=\"denied\" error=\"why\" before=\"unreachable\" lasted=";
     assert!(other.len() == 1 && other[0].starts_with(expected), "{other:?}");
-    assert!(enter(second, "unreachable").is_empty(), "not for each change");
-    assert!(enter(OTHER_TROUBLE_LOG_INTERVAL - second * 2, "denied").is_empty());
-    assert_eq!(enter(second, "unreachable").len(), 1, "a whole interval later");
-    assert!(enter(second, "denied").is_empty());
+    assert!(enter(seconds(4), "unreachable").is_empty(), "not for each change");
+    assert!(enter(OTHER_TROUBLE_LOG_INTERVAL + seconds(2), "denied").is_empty());
+    let later = OTHER_TROUBLE_LOG_INTERVAL + seconds(3);
+    assert_eq!(enter(later, "unreachable").len(), 1, "a whole interval after the last one");
+    assert!(enter(later, "denied").is_empty());
+    let now = start + later;
     // Trouble that was over is trouble anew.
     logged(|| condition.well(now));
     assert_eq!(logged(|| condition.troubled("denied", "why", now)).len(), 1);

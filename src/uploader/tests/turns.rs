@@ -84,6 +84,13 @@ fn during_an_outage_what_waits_asks_in_turn_and_alone() {
         world.answer(id, failed(Trouble::Unreachable));
     }
     assert_eq!(asked[..4].iter().collect::<BTreeSet<_>>().len(), 4, "{asked:?}");
+    // Also where a call would hold all of it.
+    let mut world = World::new(121, 4, false).at_full_speed();
+    world.start();
+    (0..3).for_each(|id| come_again(&mut world, id, 1));
+    world.answer(3, failed(Trouble::Unreachable));
+    world.now += SECOND;
+    assert_eq!(next_again(&mut world).len(), 1);
 }
 
 #[test]
