@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{REFUSALS_BEFORE_DEAD_LETTER, REFUSALS_BETWEEN_MAX, REFUSED_EVENTS_MAX};
+use crate::offsets::{Reason, Unconfirmed};
 
 /// Refuses every call that holds one of these.
 fn refuse(bad: impl Fn(u64) -> bool) -> impl FnMut(&[Span]) -> Answer {
@@ -33,8 +34,10 @@ fn a_bad_event_is_found_and_becomes_a_dead_letter() {
         assert_eq!(world.status.upload.state().state, "ok");
         assert!(world.uploader.is_idle());
         assert_eq!(world.uploader.unconfirmed_bytes(), 0);
-        let reasons = world.uploader.progress([0; 16]).unconfirmed;
-        assert!(reasons.iter().all(|passed| passed.reason == crate::offsets::Reason::DeadLetter));
+        let progress = world.uploader.progress([7; 16]);
+        assert_eq!((progress.log_id, progress.committed), ([7; 16], world.events));
+        let letter = |at| Unconfirmed { start: at, end: at + 1, reason: Reason::DeadLetter };
+        assert_eq!(progress.unconfirmed, [17, 90].map(letter));
     }
 }
 
