@@ -1,7 +1,9 @@
 //! What the log says of a stream's delivery.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
+
+use tracing::Dispatch;
 
 use super::*;
 use crate::limits::OTHER_TROUBLE_LOG_INTERVAL;
@@ -20,8 +22,14 @@ impl io::Write for Written {
     }
 }
 
+/// Subscribers to everything that nobody writes to. While there are less than two, whoever comes to a
+/// line first decides for all threads whether it is of interest, and most have no subscriber.
+static INTERESTED: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
+
 /// The lines that are logged meanwhile.
 fn logged(act: impl FnOnce()) -> Vec<String> {
+    LazyLock::force(&INTERESTED);
     let written = Written::default();
     let copy = written.clone();
     let lines = tracing_subscriber::fmt().with_writer(move || copy.clone());
