@@ -145,6 +145,7 @@ mod tests {
         assert_eq!(one.call_bytes_max(), 3 * MIB, "whoever has the gate follows");
         assert_eq!(other.call_bytes_max(), 2 * MIB, "of a sink that is gone, nobody");
     }
+
     /// Calls of a tenth of a second, one every ten seconds; the last one is throttled.
     #[tokio::test(start_paused = true)]
     async fn what_was_taken_while_somebody_sent_is_the_rate() {

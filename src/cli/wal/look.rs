@@ -90,16 +90,20 @@ fn ask(data_dir: &Path, snapshot: &Snapshot, notes: &mut Vec<String>) -> Vec<Sta
     let mut of = |told: &StreamSnapshot| {
         let stat = of_snapshot(told);
         // Before its first event a stream may have no directory.
-        let Some(stream) = told.stream.parse().ok().filter(|_| !told.is_read()) else {
+        if told.is_read() || !dir.join(&told.stream).is_dir() {
             return stat;
-        };
+        }
+        let Ok(stream) = told.stream.parse() else { return stat };
         let stored = stored.get_or_insert_with(|| committed(data_dir, notes));
         match of_files(&dir, &stream, stored.get(&stream).copied(), Agent::Running) {
             Ok(found) => {
                 let Stat { state, reason, since, records, .. } = stat;
                 Stat { state, reason, since, records, ..found }
             }
-            Err(_no_log) => stat,
+            Err(error) => {
+                notes.push(format!("the log of stream {stream} cannot be looked at: {error:#}"));
+                stat
+            }
         }
     };
     snapshot.streams.iter().map(&mut of).collect()
