@@ -158,7 +158,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -172,8 +172,15 @@ mod tests {
         assert!(error.contains("error, warn, info"), "{error}");
     }
 
+    /// What was logged, for a test that looks at it.
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl io::Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -197,7 +204,6 @@ mod tests {
             tracing::warn!("odd");
             tracing::info!("fine");
         });
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "<3>bad stream=\"orders\"\n<4>odd\n<6>fine\n");
+        assert_eq!(written.text(), "<3>bad stream=\"orders\"\n<4>odd\n<6>fine\n");
     }
 }

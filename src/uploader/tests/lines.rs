@@ -1,26 +1,12 @@
 //! What the log says of a stream's delivery.
 
-use std::io;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use tracing::Dispatch;
 
 use super::*;
 use crate::limits::OTHER_TROUBLE_LOG_INTERVAL;
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::telemetry::tests::Written;
 
 /// Subscribers to everything that nobody writes to. While there are less than two, whoever comes to a
 /// line first decides for all threads whether it is of interest, and most have no subscriber.
@@ -35,8 +21,7 @@ fn logged(act: impl FnOnce()) -> Vec<String> {
     let lines = tracing_subscriber::fmt().with_writer(move || copy.clone());
     let subscriber = lines.without_time().with_target(false).with_ansi(false).finish();
     tracing::subscriber::with_default(subscriber, act);
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    text.lines().map(|line| line.trim().to_owned()).collect()
+    written.text().lines().map(|line| line.trim().to_owned()).collect()
 }
 
 #[test]
